@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * api.c - implements ipcmap.h: check arguments and handle, call down
+ */
+#include "check.h"
+#include "map.h"
+#include "os.h"
+#include "owner.h"
+#include "read.h"
+#include "scan.h"
+#include "stats.h"
+#include "write.h"
+
+#include <stdlib.h>
+
+/* ---- what every call checks ---- */
+
+static bool bad_key(const struct ipcmap *m, const void *key, size_t key_len)
+{
+	return !m || !key || key_len - 1 >= IPCMAP_KEY_MAX;
+}
+
+static bool bad_value(const struct ipcmap_value *v)
+{
+	return !v || (!v->buf && v->cap);
+}
+
+static bool bad_how(const struct ipcmap_put_options *how)
+{
+	const unsigned known = IPCMAP_IF_ABSENT | IPCMAP_IF_PRESENT | IPCMAP_IF_VERSION |
+			       IPCMAP_IF_EQUAL;
+
+	return how && (how->struct_size != sizeof(*how) || how->flags & ~known ||
+		       how->type > 255 || how->jitter > 100 ||
+		       (how->flags & IPCMAP_IF_EQUAL && !how->equal && how->equal_len));
+}
+
+/*
+ * Around everything that takes a lock: held keeps a signal handler, or anything else that
+ * interrupts this thread in there, from waiting for itself.
+ */
+static int begin_write(struct ipcmap *m)
+{
+	uint64_t bit = UINT64_C(1) << m->seg->id;
+	int r;
+
+	if (unlikely(m->seg->rdonly))
+		return IPCMAP_READONLY;
+	if (unlikely(im_tls.held & bit))
+		return IPCMAP_DEADLOCK;
+	im_tls.held |= bit;
+	im_compiler_barrier();
+	/* a new life of this process (fork) has to claim a slot first */
+	if (likely(im_load_rlx(&im_tokens[m->seg->id])))
+		return 0;
+	r = im_owner_ready(m->seg);
+	if (r)
+		im_tls.held &= ~bit;
+	return r;
+}
+
+static void end_write(struct ipcmap *m)
+{
+	im_compiler_barrier();
+	im_tls.held &= ~(UINT64_C(1) << m->seg->id);
+}
+
+static void count_put(struct ipcmap *m)
+{
+	struct fmt_line *l = im_line(m->seg);
+
+	im_count(m->seg, l, &l->puts);
+}
+
+static void count_del(struct ipcmap *m)
+{
+	struct fmt_line *l = im_line(m->seg);
+
+	im_count(m->seg, l, &l->dels);
+}
+
+/* ---- open ---- */
+
+IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
+			   struct ipcmap **ret_map)
+{
+	const unsigned known = IPCMAP_CREATE | IPCMAP_EXCL | IPCMAP_RDONLY | IPCMAP_APPLY |
+			       IPCMAP_FOREIGN | IPCMAP_RESERVE;
+
+	if (!name || !ret_map ||
+	    (opt && (opt->struct_size != sizeof(*opt) || opt->flags & ~known || opt->mode & ~0777u)))
+		return IPCMAP_INVALID;
+	return im_map_open(name, opt, ret_map);
+}
+
+IPCMAP_API void ipcmap_close(struct ipcmap *map)
+{
+	if (map)
+		im_map_close(map);
+}
+
+IPCMAP_API int ipcmap_unlink(const char *name)
+{
+	const struct im_why quiet = {NULL, 0};
+	char path[4096];
+	int r;
+
+	if (!name)
+		return IPCMAP_INVALID;
+	r = im_seg_path(name, path, &quiet);
+	return r ? r : im_seg_unlink(path, &quiet);
+}
+
+/* ---- read ---- */
+
+IPCMAP_API int ipcmap_get(struct ipcmap *map, const void *key, size_t key_len, void *buf,
+			  size_t cap, size_t *ret_len)
+{
+	if (unlikely(bad_key(map, key, key_len) || (!buf && cap)))
+		return IPCMAP_INVALID;
+	return im_read_get(map, key, key_len, buf, cap, ret_len);
+}
+
+IPCMAP_API int ipcmap_getx(struct ipcmap *map, const void *key, size_t key_len,
+			   struct ipcmap_value *ret)
+{
+	if (bad_key(map, key, key_len) || bad_value(ret))
+		return IPCMAP_INVALID;
+	return im_read_getx(map, key, key_len, ret);
+}
+
+IPCMAP_API int ipcmap_get_alloc(struct ipcmap *map, const void *key, size_t key_len,
+				void **ret_buf, size_t *ret_len)
+{
+	struct ipcmap_value v = {0};
+	unsigned char *buf = NULL;
+	int r;
+
+	if (bad_key(map, key, key_len) || !ret_buf)
+		return IPCMAP_INVALID;
+	/* the value may have grown between asking and copying: at most a few times */
+	for (unsigned i = 0; i < 16; i++) {
+		r = im_read_getx(map, key, key_len, &v);
+		if (r != IPCMAP_SHORT && !(r == 0 && !buf))
+			break;
+		free(buf);
+		v.cap = v.len;
+		v.buf = buf = malloc(v.cap + 1);
+		if (!buf)
+			return IPCMAP_NOMEM;
+		r = IPCMAP_BUSY;
+	}
+	if (r) {
+		free(buf);
+		return r;
+	}
+	buf[v.len] = '\0';
+	*ret_buf = buf;
+	if (ret_len)
+		*ret_len = v.len;
+	return 0;
+}
+
+IPCMAP_API int ipcmap_exists(struct ipcmap *map, const void *key, size_t key_len)
+{
+	if (bad_key(map, key, key_len))
+		return IPCMAP_INVALID;
+	return im_read_exists(map, key, key_len);
+}
+
+/* ---- write ---- */
+
+static int put(struct ipcmap *map, const void *key, size_t key_len, const void *val,
+	       size_t val_len, const struct ipcmap_put_options *how,
+	       struct ipcmap_value *ret_old)
+{
+	int r;
+
+	if (unlikely(bad_key(map, key, key_len) || (!val && val_len) || bad_how(how) ||
+		     (ret_old && bad_value(ret_old))))
+		return IPCMAP_INVALID;
+	if (unlikely(val_len > IPCMAP_VAL_MAX))
+		return IPCMAP_TOOBIG;
+	r = begin_write(map);
+	if (unlikely(r))
+		return r;
+	r = im_write_put(map, key, key_len, val, val_len, how, ret_old);
+	end_write(map);
+	if (r == 0)
+		count_put(map);
+	return r;
+}
+
+IPCMAP_API int ipcmap_put(struct ipcmap *map, const void *key, size_t key_len, const void *val,
+			  size_t val_len, const struct ipcmap_put_options *how)
+{
+	return put(map, key, key_len, val, val_len, how, NULL);
+}
+
+IPCMAP_API int ipcmap_putx(struct ipcmap *map, const void *key, size_t key_len, const void *val,
+			   size_t val_len, const struct ipcmap_put_options *how,
+			   struct ipcmap_value *ret_old)
+{
+	return put(map, key, key_len, val, val_len, how, ret_old);
+}
+
+static int del(struct ipcmap *map, const void *key, size_t key_len,
+	       const struct ipcmap_put_options *only_if, struct ipcmap_value *ret_old)
+{
+	int r;
+
+	if (bad_key(map, key, key_len) || bad_how(only_if) ||
+	    (only_if && only_if->flags & IPCMAP_IF_ABSENT))
+		return IPCMAP_INVALID;
+	r = begin_write(map);
+	if (r)
+		return r;
+	r = im_write_del(map, key, key_len, only_if, ret_old);
+	end_write(map);
+	if (r == 0)
+		count_del(map);
+	return r;
+}
+
+IPCMAP_API int ipcmap_del(struct ipcmap *map, const void *key, size_t key_len)
+{
+	return del(map, key, key_len, NULL, NULL);
+}
+
+IPCMAP_API int ipcmap_delx(struct ipcmap *map, const void *key, size_t key_len,
+			   const struct ipcmap_put_options *only_if)
+{
+	return del(map, key, key_len, only_if, NULL);
+}
+
+IPCMAP_API int ipcmap_take(struct ipcmap *map, const void *key, size_t key_len,
+			   struct ipcmap_value *ret_old)
+{
+	if (bad_value(ret_old))
+		return IPCMAP_INVALID;
+	return del(map, key, key_len, NULL, ret_old);
+}
+
+IPCMAP_API int ipcmap_clear(struct ipcmap *map)
+{
+	int r;
+
+	if (!map)
+		return IPCMAP_INVALID;
+	r = begin_write(map);
+	if (r)
+		return r;
+	r = im_write_clear(map);
+	end_write(map);
+	return r;
+}
+
+/* ---- whole map ---- */
+
+IPCMAP_API int ipcmap_entries(struct ipcmap *map, uint64_t *ret_entries)
+{
+	if (!map || !ret_entries)
+		return IPCMAP_INVALID;
+	*ret_entries = im_stats_entries(map);
+	return 0;
+}
+
+IPCMAP_API int ipcmap_scan(struct ipcmap *map, uint64_t *cursor, const void *prefix,
+			   size_t prefix_len, unsigned flags,
+			   int (*each)(void *arg, const struct ipcmap_item *item), void *arg)
+{
+	if (!map || !cursor || !each || (!prefix && prefix_len) || flags & ~IPCMAP_SCAN_KEYS)
+		return IPCMAP_INVALID;
+	return im_scan(map, cursor, prefix, prefix_len, flags, each, arg);
+}
+
+IPCMAP_API int ipcmap_stat(struct ipcmap *map, struct ipcmap_stat *ret)
+{
+	if (!map || !ret || ret->struct_size != sizeof(*ret))
+		return IPCMAP_INVALID;
+	return im_stats_get(map, ret);
+}
+
+IPCMAP_API int ipcmap_check(struct ipcmap *map, void (*report)(void *arg, const char *line),
+			    void *arg)
+{
+	int r;
+
+	if (!map)
+		return IPCMAP_INVALID;
+	if (map->seg->rdonly)
+		return im_check(map, report, arg);
+	r = begin_write(map);
+	if (r)
+		return r;
+	r = im_check(map, report, arg);
+	end_write(map);
+	return r;
+}
+
+IPCMAP_API void ipcmap_interrupt(struct ipcmap *map)
+{
+	if (map)
+		im_seg_interrupt(map->seg);
+}
+
+IPCMAP_API const char *ipcmap_why(struct ipcmap *map)
+{
+	return map ? map->seg->why : "";
+}

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * clean.c - the only reclaimer: walk an extent, move what lives, release it
+ *
+ * Garbage of updates, deleted keys, expired entries, entries below the floor: all are
+ * reclaimed by walking an extent from its start and moving the entries that a slot names,
+ * and that count, to the cold head; the others' slots, if any, are cleared. Then no slot
+ * names the extent and it is released. The victim and the place in it are kept in the
+ * shard, so the walk goes on in small steps, in whichever process writes next; a place lost
+ * by a kill only means that a few entries are looked at twice.
+ *
+ * How much is cleaned when: garbage may grow to the size of the live data and four extents,
+ * or until the limit is reached; from then on every write cleans in proportion to its bytes
+ * and to what the victim yields. RAMCloud's log cleaner (Rumble et al., FAST'14) is the
+ * model; victims are chosen by least live data among eight that were noticed when their live
+ * data fell and sixteen that a cursor passes.
+ *
+ * Tried on paper and dropped: exact lists by live share. They are state that every update
+ * has to keep right, and the choice gains next to nothing over the noticed ones.
+ */
+#include "clean.h"
+
+#include "crash.h"
+#include "index.h"
+#include "large.h"
+#include "log.h"
+#include "redo.h"
+#include "room.h"
+#include "space.h"
+
+#define BATCH 8u        /* entries prefetched together */
+#define LOOK 16u        /* extents a choice passes with the cursor */
+#define SLACK_EXTENTS 4u /* garbage that is left alone besides the size of the live data */
+#define RATE_MAX 64u    /* bytes walked per byte written, at most */
+#define ROUNDS_MAX 256u /* victims cleaned for one extent: 1 / (least gain of a victim) */
+
+enum outcome { NOTHING, WORKED, GAINED };
+
+static uint32_t share(struct im_op *op, uint32_t ext)
+{
+	if (im_log_expired(op, ext))
+		return 0;
+	return im_books_live(im_load_rlx(&op->seg->table[ext].books));
+}
+
+/* ---- choosing ---- */
+
+struct choice {
+	uint32_t best;
+	uint32_t share;
+};
+
+static bool eligible(struct im_op *op, uint32_t ext)
+{
+	uint64_t w;
+
+	if (ext >= op->seg->n_extents || im_room_is_head(op, ext))
+		return false;
+	w = im_load_rlx(&op->seg->table[ext].word);
+	return fmt_word_state(w) == FMT_LOG && fmt_word_who(w) == op->shard;
+}
+
+static void consider(struct im_op *op, uint32_t ext, struct choice *c)
+{
+	uint32_t live;
+
+	if (!eligible(op, ext))
+		return;
+	live = share(op, ext);
+	if (live < c->share) {
+		c->share = live;
+		c->best = ext;
+	}
+}
+
+/* Pass @n extents with the cursor; with @aged take one in which something has expired. */
+static void pass(struct im_op *op, uint32_t n, bool aged, struct choice *c)
+{
+	struct fmt_shard *s = op->s;
+	uint32_t ext = im_load32_rlx(&s->cursor);
+
+	for (; n; n--) {
+		uint64_t w = 0;
+
+		if (ext < op->seg->n_extents)
+			w = im_load_rlx(&op->seg->table[ext].word);
+		if (fmt_word_state(w) != FMT_LOG || fmt_word_who(w) != op->shard) {
+			ext = im_load32_rlx(&s->first);
+			if (ext >= op->seg->n_extents)
+				break;
+		}
+		if (!aged)
+			consider(op, ext, c);
+		else if (eligible(op, ext) &&
+			 im_load_rlx(&op->seg->table[ext].expiry_min) <= im_op_now(op)) {
+			c->best = ext;
+			break;
+		}
+		ext = im_load32_rlx(&op->seg->table[ext].next);
+	}
+	im_store32_rlx(&s->cursor, ext);
+}
+
+/* The extent to clean next, or FMT_NO_EXTENT when none yields 1/128 of an extent. */
+static uint32_t choose(struct im_op *op, bool full)
+{
+	struct fmt_shard *s = op->s;
+	struct choice c = {FMT_NO_EXTENT, op->seg->extent_len - op->seg->extent_len / 128};
+
+	for (unsigned i = 0; i < FMT_CANDS; i++)
+		consider(op, im_load32_rlx(&s->cand[i]), &c);
+	pass(op, full ? im_load32_rlx(&s->n_log) : LOOK, false, &c);
+	for (unsigned i = 0; i < FMT_CANDS; i++)
+		if (im_load32_rlx(&s->cand[i]) == c.best)
+			im_store32_rlx(&s->cand[i], FMT_NO_EXTENT);
+	return c.best;
+}
+
+static bool pick_victim(struct im_op *op, bool full)
+{
+	struct fmt_shard *s = op->s;
+	uint32_t ext = im_load32_rlx(&s->victim);
+
+	if (eligible(op, ext))
+		return true;
+	ext = choose(op, full);
+	if (ext == FMT_NO_EXTENT)
+		return false;
+	im_store32_rlx(&s->victim_pos, 0);
+	im_store32_rlx(&s->victim, ext);
+	return true;
+}
+
+void im_clean_note(struct im_op *op, uint32_t ext, uint64_t old_books, uint64_t new_books)
+{
+	struct fmt_shard *s = op->s;
+	unsigned eighth = op->seg->extent_shift - 3;
+	uint32_t live = im_books_live(new_books), worst = live;
+	unsigned at = FMT_CANDS;
+
+	if (im_room_is_head(op, ext))
+		return;
+	if (!im_books_named(new_books)) {
+		im_room_release(op, ext, false);
+		return;
+	}
+	if (im_books_live(old_books) >> eighth == live >> eighth)
+		return;
+	for (unsigned i = 0; i < FMT_CANDS; i++) {
+		uint32_t c = im_load32_rlx(&s->cand[i]), l = UINT32_MAX;
+
+		if (c == ext)
+			return;
+		if (eligible(op, c))
+			l = im_books_live(im_load_rlx(&op->seg->table[c].books));
+		if (l > worst) {
+			worst = l;
+			at = i;
+		}
+	}
+	if (at < FMT_CANDS)
+		im_store32_rlx(&s->cand[at], ext);
+}
+
+/* ---- walking ---- */
+
+static void bump(uint64_t *counter)
+{
+	im_store_rlx(counter, im_load_rlx(counter) + 1);
+}
+
+/* A named entry that does not count any more: clear its slot. False: the space lock is busy. */
+static bool drop(struct im_op *op, const struct im_entry *e, struct fmt_bucket *b, unsigned i)
+{
+	struct fmt_shard *s = op->s;
+	uint64_t *books = &op->seg->table[e->ext].books;
+	uint64_t old = im_load_rlx(books);
+	bool counts = e->version >= im_load_rlx(&s->floor);
+	struct fmt_chain c;
+
+	if (im_room_settle(op))
+		return false;
+	im_redo_start(op);
+	im_redo_set(op, &b->tags[i >> 3], im_tag_word(b, i, 0));
+	im_redo_set(op, books,
+		    im_books(im_books_live(old) - (counts ? e->size : 0),
+			     im_books_named(old) - e->size));
+	if (counts) {
+		im_redo_set(op, &s->entries, im_load_rlx(&s->entries) - 1);
+		im_redo_set(op, &s->live, im_load_rlx(&s->live) - e->size);
+	}
+	if (e->flags & FMT_F_LARGE) {
+		im_entry_chain(e, &c);
+		im_large_unhook(op, &c, im_load_rlx(&s->large));
+	}
+	im_redo_run(op);
+	bump(&s->expired);
+	crash("clean.dropped");
+	im_room_settle(op);
+	return true;
+}
+
+/* False: no room in the cold head. */
+static bool move(struct im_op *op, const struct im_entry *e, struct fmt_bucket *b, unsigned i)
+{
+	struct fmt_shard *s = op->s;
+	uint64_t *from = &op->seg->table[e->ext].books, *to, old = im_load_rlx(from), new;
+	uint32_t ref;
+
+	if (im_room_cold(op, e->size))
+		return false;
+	ref = im_log_move(op, e);
+	to = &op->seg->table[im_load32_rlx(&s->head[FMT_COLD])].books;
+	new = im_load_rlx(to);
+	im_redo_start(op);
+	/* ord(publish): the copy's bytes before the reference. Pairs with read.c. */
+	im_redo_set32(op, &b->ref[i], ref);
+	im_redo_set(op, from,
+		    im_books(im_books_live(old) - e->size, im_books_named(old) - e->size));
+	im_redo_set(op, to,
+		    im_books(im_books_live(new) + e->size, im_books_named(new) + e->size));
+	im_redo_run(op);
+	bump(&s->cleaned);
+	crash("clean.swung");
+	return true;
+}
+
+/* One entry of the victim: true when it may be passed. */
+static bool treat(struct im_op *op, const struct im_entry *e)
+{
+	struct fmt_bucket *b;
+	unsigned i;
+
+	if (!im_index_owner(op, e, &b, &i))
+		return true;
+	if (e->version < im_load_rlx(&op->s->floor) ||
+	    (e->flags & FMT_F_TTL && im_entry_expiry(e) <= im_op_now(op)))
+		return drop(op, e, b, i);
+	return move(op, e, b, i);
+}
+
+/* Look at up to BATCH entries from @pos; false at the first that is none. */
+static unsigned gather(struct im_op *op, uint32_t ext, uint32_t pos, uint32_t fill,
+		       struct im_entry *e)
+{
+	unsigned n;
+
+	for (n = 0; n < BATCH && pos < fill; n++) {
+		if (!im_entry_view(op->seg, im_ref(op->seg, ext, pos), &e[n]))
+			break;
+		pos += e[n].size;
+		__builtin_prefetch(im_index_home(op, &e[n]));
+	}
+	return n;
+}
+
+/*
+ * Walk at most about @budget bytes of the victim. GAINED: it was released and an extent is
+ * ahead or free; WORKED: more to do, or it became the reserve; NOTHING: no victim, no room for
+ * survivors, or bytes that are no entries.
+ */
+static enum outcome step(struct im_op *op, uint32_t budget, bool full, bool give)
+{
+	struct fmt_shard *s = op->s;
+	struct im_entry e[BATCH];
+	uint32_t ext, pos, fill;
+
+	if (!pick_victim(op, full))
+		return NOTHING;
+	ext = im_load32_rlx(&s->victim);
+	pos = im_load32_rlx(&s->victim_pos);
+	fill = im_load32_rlx(&op->seg->table[ext].fill);
+	while (pos < fill && im_books_named(im_load_rlx(&op->seg->table[ext].books))) {
+		unsigned n = gather(op, ext, pos, fill, e);
+
+		if (!budget)
+			return WORKED;
+		if (!n)
+			goto broken;
+		for (unsigned k = 0; k < n; k++) {
+			if (!treat(op, &e[k]))
+				return NOTHING;
+			pos += e[k].size;
+			im_store32_rlx(&s->victim_pos, pos);
+			budget -= budget < e[k].size ? budget : e[k].size;
+		}
+	}
+	if (im_books_named(im_load_rlx(&op->seg->table[ext].books)))
+		goto broken;
+	return im_room_release(op, ext, give) ? GAINED : WORKED;
+broken:
+	im_store32_rlx(&s->victim, FMT_NO_EXTENT);
+	return NOTHING;
+}
+
+/* ---- how much, and when ---- */
+
+void im_clean_pace(struct im_op *op, uint32_t bytes)
+{
+	struct fmt_shard *s = op->s;
+	uint32_t e = op->seg->extent_len, live;
+	bool want = im_load32_rlx(&s->ahead) >= op->seg->n_extents && im_space_short(op->seg);
+	uint64_t owed;
+
+	if (im_load32_rlx(&s->n_ahead) > 1 && im_room_slack(s) > 2 * e)
+		im_room_give_ahead(op);
+	if (likely(!want) && im_room_garbage(op) <= im_load_rlx(&s->live) + SLACK_EXTENTS * e)
+		return;
+	if (!pick_victim(op, false))
+		return;
+	live = share(op, im_load32_rlx(&s->victim));
+	live = e / (e - (live < e ? live : e - 1)) + 1;
+	owed = im_load32_rlx(&s->owed) + (uint64_t)bytes * min_u64(live, RATE_MAX);
+	if (owed < 512) {
+		im_store32_rlx(&s->owed, (uint32_t)owed);
+		return;
+	}
+	im_store32_rlx(&s->owed, 0);
+	step(op, (uint32_t)min_u64(owed, 2 * e), false, false);
+}
+
+/* Under the lock: clean until an extent is ahead, or (@give) free. */
+static bool clean_until(struct im_op *op, bool give)
+{
+	struct fmt_shard *s = op->s;
+
+	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
+		enum outcome o;
+
+		if (give ? im_room_give_ahead(op)
+			 : im_load32_rlx(&s->ahead) < op->seg->n_extents &&
+				   im_load32_rlx(&s->reserve) < op->seg->n_extents)
+			return true;
+		o = step(op, UINT32_MAX, true, give);
+		if (o == GAINED && give)
+			return true;
+		if (o == NOTHING)
+			return false;
+	}
+	return false;
+}
+
+/* Expired entries count as live until they are met: walk the extents that have some. */
+static void meet_expired(struct im_op *op)
+{
+	struct fmt_shard *s = op->s;
+
+	for (uint32_t n = im_load32_rlx(&s->n_log); n; n--) {
+		struct choice c = {FMT_NO_EXTENT, 0};
+
+		if (!eligible(op, im_load32_rlx(&s->victim))) {
+			pass(op, im_load32_rlx(&s->n_log), true, &c);
+			if (c.best == FMT_NO_EXTENT)
+				return;
+			im_store32_rlx(&s->victim_pos, 0);
+			im_store32_rlx(&s->victim, c.best);
+		}
+		if (step(op, UINT32_MAX, false, false) == NOTHING)
+			return;
+	}
+}
+
+/* Clean in @shard for others, as far as its own live data permits; never waits. */
+static bool from_shard(struct im_op *op, uint32_t shard, bool aged, bool *busy)
+{
+	struct im_op other;
+	bool gained = false;
+
+	im_op_init(op->m, &other, IM_NOWAIT);
+	im_op_shard(&other, shard);
+	if (im_op_try_enter(&other)) {
+		*busy = true;
+		return false;
+	}
+	if (aged)
+		meet_expired(&other);
+	if (im_room_slack(other.s) >= op->seg->extent_len)
+		gained = clean_until(&other, true);
+	im_op_leave(&other);
+	im_op_done(&other);
+	return gained;
+}
+
+/* The other shards (and this one, if @own), best first while they have an extent to spare. */
+static int from_others(struct im_op *op, bool own)
+{
+	const struct ipcmap *m = op->m;
+	uint64_t below = UINT64_MAX;
+	bool busy = false;
+
+	for (uint32_t tries = 0; tries < m->n_shards; tries++) {
+		uint64_t most = 0;
+		uint32_t at = 0;
+
+		for (uint32_t k = 0; k < m->n_shards; k++) {
+			uint64_t l = im_room_slack(&m->shards[k]);
+
+			if ((own || k != op->shard) && l > most && l < below) {
+				most = l;
+				at = k;
+			}
+		}
+		if (most < op->seg->extent_len)
+			break;
+		if (from_shard(op, at, false, &busy))
+			return 0;
+		below = most;
+	}
+	return busy ? -EBUSY : -EDQUOT;
+}
+
+/* Entries that expired still count as live, so the shards' books do not show them. */
+static int from_aged(struct im_op *op)
+{
+	const struct ipcmap *m = op->m;
+	bool busy = false;
+
+	for (uint32_t k = 0; k < m->n_shards; k++)
+		if (from_shard(op, (op->shard + k) % m->n_shards, true, &busy))
+			return 0;
+	return busy ? -EBUSY : -EDQUOT;
+}
+
+int im_clean_make_room(struct im_op *op)
+{
+	bool ok = false;
+	int r = im_op_enter(op);
+
+	if (r)
+		return r;
+	if (!op->grow || im_room_slack(op->s) >= op->grow)
+		ok = clean_until(op, false);
+	im_op_leave(op);
+	if (ok)
+		return 0;
+	r = from_others(op, false);
+	if (r == -EDQUOT)
+		r = from_aged(op);
+	return r;
+}
+
+int im_clean_make_free(struct im_op *op, uint64_t len, int err)
+{
+	uint64_t want = len / op->seg->extent_len + 1;
+
+	for (uint64_t n = 0; n < want; n++) {
+		int r = from_others(op, true);
+
+		if (r == -EDQUOT)
+			r = from_aged(op);
+		if (r == -EDQUOT)
+			return n ? 0 : err == -EFBIG ? -ENOSPC : err;
+		if (r == -EBUSY) {
+			im_op_pause();
+			return 0;
+		}
+		if (r)
+			return r;
+	}
+	return 0;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * format.h - every shared byte that knows keys: shards, buckets, entries, redo lists
+ *
+ * The user area of the segment (shm/layout.h) holds
+ *
+ *   n_shards x struct fmt_shard      stride FMT_SHARD_LEN
+ *   n_shards x uint32_t [dir_cap]    the index extents of each shard, in bucket order
+ *
+ * Extents hold log entries, index buckets, overflow buckets or pieces of large values.
+ * ipcmap(5) has this as tables of offsets and is changed first.
+ *
+ * Orders. Each tag stands beside both ends: grep -rn 'ord(publish)'.
+ *   ord(lock)      the holder's stores are visible to the next holder        shm/lock.h
+ *   ord(publish)   an entry's bytes, then its reference, then its tag        write / read
+ *   ord(geometry)  the image bucket and its directory word, then geometry    index / read
+ *   ord(reclaim)   slots cleared or swung, then reclaim_seq, then the
+ *                  extent's generation, then its first new byte              room / read
+ *   ord(moves)     slots copied, then moves, then the old places cleared     index / read
+ *   ord(redo)      a redo list, then its odd seq; its stores, then even      redo / stats
+ */
+#ifndef IM_FORMAT_H
+#define IM_FORMAT_H
+
+#include "layout.h"
+
+/* ---- index ---- */
+
+#define FMT_SLOTS 11u
+
+/*
+ * tags[0] holds the tags of slots 0..7, lowest byte first; tags[1] those of slots 8..10,
+ * a spare byte, and in its high half the reference of the overflow bucket (0: none). A tag
+ * of 0 is a free slot. Free overflow buckets are all zero but ref[0], the next free one.
+ */
+struct fmt_bucket {
+	uint64_t tags[2];
+	uint32_t marks; /* reserved for eviction: 2 bits a slot */
+	uint32_t ref[FMT_SLOTS];
+};
+static_assert(sizeof(struct fmt_bucket) == 64, "one line per bucket");
+static_assert(offsetof(struct fmt_bucket, marks) == 16, "layout");
+static_assert(offsetof(struct fmt_bucket, ref) == 20, "layout");
+
+#define FMT_BUCKET_SHIFT 6u
+#define FMT_LINK_SHIFT 32u
+#define FMT_TAGS1_MASK UINT64_C(0xffffff) /* the tags in tags[1] */
+
+/* geometry: buckets:40 (low) | moves:24 */
+#define FMT_BUCKETS_MASK ((UINT64_C(1) << 40) - 1)
+
+/* ---- entries ---- */
+
+/*
+ * Two words, then by flag, then the key, then the value; padded to the unit.
+ *   word 0  version:48 (low) | flags:8 | type:8
+ *   word 1  val_len:32 (low) | key_len - 1:16 | low 16 bits of the key's hash
+ *   FMT_F_TTL    8 bytes   expiry, ns of the host's monotonic clock
+ *   FMT_F_LARGE  16 bytes  struct fmt_chain; the value lies in its extents
+ *   FMT_F_FARKEY with LARGE: the key lies there too, before the value
+ */
+#define FMT_ENTRY_HEAD 16u
+#define FMT_VERSION_MASK ((UINT64_C(1) << 48) - 1)
+#define FMT_F_TTL 1u
+#define FMT_F_LARGE 2u
+#define FMT_F_FARKEY 4u
+#define FMT_F_KNOWN 7u
+
+struct fmt_chain {
+	uint32_t first; /* extents linked by next in the table */
+	uint32_t last;
+	uint32_t n;
+	uint32_t reserved;
+};
+static_assert(sizeof(struct fmt_chain) == 16, "layout");
+
+/* ---- redo list ---- */
+
+#define FMT_REDO_MAX 14u
+#define FMT_REDO_32 UINT64_C(1) /* in at: a 32-bit store */
+
+/*
+ * What the lock holder is about to make true, as plain stores: offset from the base (low bit:
+ * width) and value, in this order. seq is odd while it is armed; a successor stores all of it
+ * again. The extent's word, when there is one, goes first, by compare-and-swap: when the
+ * table holds neither the old nor the new word, nothing of the list happened or will.
+ */
+struct fmt_redo {
+	uint64_t seq;
+	uint32_t n;
+	uint32_t cas_extent; /* FMT_NO_EXTENT: none */
+	uint64_t cas_old;
+	uint64_t cas_new;
+	struct {
+		uint64_t at;
+		uint64_t val;
+	} store[FMT_REDO_MAX];
+};
+static_assert(sizeof(struct fmt_redo) == 256, "four lines");
+static_assert(offsetof(struct fmt_redo, store) == 32, "layout");
+
+/* ---- shards ---- */
+
+#define FMT_HEADS 2u
+#define FMT_HOT 0u  /* fresh writes */
+#define FMT_COLD 1u /* survivors of cleaning */
+#define FMT_CANDS 8u
+
+struct fmt_shard {
+	/* read by every reader; written by splits, releases and clear only */
+	uint64_t geometry;    /* 0: no index yet */
+	uint64_t reclaim_seq; /* moves before the first byte of a released extent changes */
+	uint64_t floor;       /* entries with a lower version are not there */
+	uint64_t reserved0[5];
+
+	uint32_t lock;
+	uint32_t fetching; /* owner that fetches an extent ahead; a hint */
+	uint64_t takeovers;
+	uint64_t reserved1[6];
+
+	/* under the lock; changed through the redo list */
+	uint64_t version; /* of the next write */
+	uint64_t entries; /* keys named and above the floor */
+	uint64_t live;    /* bytes of their entries */
+	uint64_t large;   /* bytes in extents of large values */
+	uint32_t head[FMT_HEADS]; /* extents being appended to, or FMT_NO_EXTENT */
+	uint32_t reserve;         /* backed, for cleaning only */
+	uint32_t ahead;           /* backed, for the next heads and index extents; by next */
+	uint32_t first;           /* list of log extents by next and prev, oldest first */
+	uint32_t last;
+	uint32_t n_log;
+	uint32_t n_index;   /* index extents, dir[0 .. n_index) */
+	uint32_t ovf_first; /* list of extents of overflow buckets by next, newest first */
+	uint32_t ovf_pos;   /* bytes of the newest handed out */
+	uint32_t ovf_free;  /* reference of the first free overflow bucket */
+	uint32_t n_ovf_ext;
+	uint64_t n_ovf; /* overflow buckets in use */
+
+	/* to be freed: a released extent or the chain of a dead large value; n 0: none */
+	uint64_t free_word;
+	uint32_t free_first;
+	uint32_t free_last;
+	uint32_t free_n;
+	uint32_t unsplit;   /* 1 + bucket whose split is published but not cleared */
+	uint32_t uncompact; /* 1 + bucket whose chain is being compacted */
+	uint32_t image;     /* 1 + bucket prepared for the next split; 0: none */
+
+	/* under the lock; hints and counters, plain stores */
+	uint32_t victim;
+	uint32_t victim_pos;
+	uint32_t cursor;  /* extent at which the look for victims goes on */
+	uint32_t biggest; /* bytes of the largest entry appended so far */
+	uint32_t cand[FMT_CANDS]; /* extents that looked worth cleaning */
+	uint64_t cleaned;
+	uint64_t expired;
+	uint64_t cap;  /* most live bytes before another extent is needed; room.c */
+	uint32_t owed; /* bytes of cleaning owed by the writes so far */
+	uint32_t n_ahead; /* through the redo list */
+	uint32_t reserved2[14];
+
+	struct fmt_redo redo;
+};
+#define FMT_SHARD_LEN 640u
+static_assert(sizeof(struct fmt_shard) == FMT_SHARD_LEN, "layout");
+static_assert(offsetof(struct fmt_shard, lock) == 64, "readers have a line of their own");
+static_assert(offsetof(struct fmt_shard, version) == 128, "layout");
+static_assert(offsetof(struct fmt_shard, head) == 160, "layout");
+static_assert(offsetof(struct fmt_shard, n_ovf) == 208, "layout");
+static_assert(offsetof(struct fmt_shard, free_word) == 216, "layout");
+static_assert(offsetof(struct fmt_shard, victim) == 248, "layout");
+static_assert(offsetof(struct fmt_shard, redo) == 384, "layout");
+
+/* user_geo[] of the segment header */
+#define FMT_GEO_SHARD_LEN 0
+#define FMT_GEO_DIR_CAP 1
+
+#endif

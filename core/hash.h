@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hash.h - the seeded hash of a key, and which of its bits say what
+ *
+ * XXH3 with a 64-bit random seed per segment, so that keys cannot be chosen to collide
+ * without knowing it. Bits, from the top:
+ *   52..63  shard (as many of the highest as there are shards)
+ *   44..51  tag; 0 becomes 1
+ *    0..39  bucket: linear hashing takes the low bits
+ *    0..15  kept in the entry, so that a table of up to 65,536 buckets a shard never reads
+ *           a key to find where it belongs
+ */
+#ifndef IM_HASH_H
+#define IM_HASH_H
+
+#include "base.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+im_inline uint64_t im_hash(uint64_t seed, const void *key, size_t len)
+{
+	return XXH3_64bits_withSeed(key, len, seed);
+}
+
+im_inline unsigned im_hash_tag(uint64_t hash)
+{
+	unsigned t = (unsigned)(hash >> 44) & 0xff;
+
+	return t ? t : 1;
+}
+
+im_inline uint16_t im_hash_low(uint64_t hash)
+{
+	return (uint16_t)hash;
+}
+
+#endif

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ipcmap.h - a key->value map in shared memory
+ *
+ * The one installed header. ipcmap(7) explains the ideas and numbers the promises
+ * cited here as [G1] .. [G12]; ipcmap(3) shows the calls in use.
+ *
+ * Every call returns 0 or a count when it succeeds, and a negative IPCMAP_ error
+ * otherwise; each error has the value of the negative errno named beside it. Results
+ * go out through the last arguments and are untouched on failure unless said otherwise.
+ *
+ * "Crash:" says what a caller killed inside the call leaves. Where a field says "as
+ * for ipcmap_get()" it is the same sentence.
+ */
+#ifndef IPCMAP_H
+#define IPCMAP_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define IPCMAP_API __attribute__((visibility("default")))
+#else
+#define IPCMAP_API
+#endif
+
+#define IPCMAP_VERSION_MAJOR 0
+#define IPCMAP_VERSION_MINOR 1
+#define IPCMAP_VERSION_PATCH 0
+
+#define IPCMAP_KEY_MAX 65535u      /* bytes in a key; the shortest has 1 */
+#define IPCMAP_VAL_MAX 4294967295u /* bytes in a value; the shortest has 0 */
+
+/* Errors: name = cause (state left behind; what to do next). */
+#define IPCMAP_NOTFOUND (-ENOENT)      /* no such key, or no such segment */
+#define IPCMAP_EXISTS (-EEXIST)        /* there already (unchanged) */
+#define IPCMAP_MISMATCH (-ESTALE)      /* a condition was not met (unchanged; read again) */
+#define IPCMAP_SHORT (-ENOBUFS)        /* buf too small (map unchanged; len says the need) */
+#define IPCMAP_LIMIT (-EDQUOT)         /* the map's limit (unchanged; raise it or delete) */
+#define IPCMAP_FULL (-ENOSPC)          /* file system full or RLIMIT_FSIZE (unchanged) */
+#define IPCMAP_TOOBIG (-EMSGSIZE)      /* key or value longer than this map can hold */
+#define IPCMAP_INVALID (-EINVAL)       /* an argument is out of its range */
+#define IPCMAP_READONLY (-EROFS)       /* a write through a read-only attach */
+#define IPCMAP_NOTMAP (-EBADF)         /* the file is not an ipcmap segment */
+#define IPCMAP_VERSION (-EPROTONOSUPPORT) /* a segment format this library does not know */
+#define IPCMAP_CREATING (-EAGAIN)      /* its creator is still at work (try again) */
+#define IPCMAP_PERM (-EACCES)          /* the system or the owner check refuses */
+#define IPCMAP_NOMEM (-ENOMEM)         /* this process is out of memory or of segments */
+#define IPCMAP_OWNERS (-EUSERS)        /* every owner slot is in use */
+#define IPCMAP_TYPE (-EPROTOTYPE)      /* the entry is of another type */
+#define IPCMAP_RANGE (-ERANGE)         /* the result would leave its range */
+#define IPCMAP_BUSY (-EBUSY)           /* deadline passed; for get: reused 16 times (retry) */
+#define IPCMAP_DEADLOCK (-EDEADLK)     /* a write inside this thread's own write */
+#define IPCMAP_INTERRUPTED (-EINTR)    /* ipcmap_interrupt() was called (unchanged) */
+#define IPCMAP_GAP (-EOVERFLOW)        /* reserved for watching */
+#define IPCMAP_MOVED (-EREMCHG)        /* reserved for migration */
+#define IPCMAP_CORRUPT (-EUCLEAN)      /* the segment holds bytes that cannot be (check it) */
+
+/* Durations, all in nanoseconds. */
+#define IPCMAP_TTL_NONE UINT64_MAX       /* never expires */
+#define IPCMAP_TTL_KEEP (UINT64_MAX - 1) /* what the entry has left; a new one: the default */
+#define IPCMAP_NOWAIT (UINT64_MAX - 1)   /* deadline: do not wait */
+#define IPCMAP_FOREVER UINT64_MAX        /* deadline: none */
+
+struct ipcmap; /* an attached map; see ipcmap_open() */
+
+/* struct ipcmap_options flags */
+#define IPCMAP_CREATE 1u    /* make the segment if it is not there */
+#define IPCMAP_EXCL 2u      /* with CREATE: EXISTS if it is there */
+#define IPCMAP_RDONLY 4u    /* attach for reading; stores nothing */
+#define IPCMAP_APPLY 8u     /* change an existing map's limit and ttl to the ones given */
+#define IPCMAP_FOREIGN 16u  /* accept a segment of a user other than ours and root */
+#define IPCMAP_RESERVE 32u  /* with CREATE: reserve the memory of the whole limit now */
+
+/* How to open or create. Start from IPCMAP_OPTIONS_INIT; 0 means the default. */
+struct ipcmap_options {
+	size_t struct_size;   /* sizeof(struct ipcmap_options) */
+	unsigned flags;       /* IPCMAP_CREATE ... */
+	unsigned mode;        /* create: permission bits, default 0600 */
+	uint32_t group;       /* create: group id, UINT32_MAX (the default) leaves it */
+	uint64_t limit;       /* bytes, everything in; default 64 MiB, least 1 MiB */
+	uint64_t max;         /* bytes the limit can be raised to; default 8 x limit */
+	unsigned shards;      /* default: by limit; rounded up to a power of two, at most 1024 */
+	uint64_t ttl_ns;      /* default life of entries; 0 and IPCMAP_TTL_NONE: for ever */
+	uint64_t deadline_ns; /* default wait of this handle's writes; 0: 2 s */
+	unsigned evict;       /* reserved, must be 0 */
+	unsigned compress;    /* reserved, must be 0 */
+	char *why;            /* room for one line on failure: what and where; may be NULL */
+	size_t why_cap;       /* bytes of room in why */
+};
+#define IPCMAP_OPTIONS_INIT                                                                    \
+	{                                                                                      \
+		sizeof(struct ipcmap_options), 0, 0, UINT32_MAX, 0, 0, 0, 0, 0, 0, 0, NULL, 0  \
+	}
+
+/* struct ipcmap_put_options flags: conditions; all that are given must hold */
+#define IPCMAP_IF_ABSENT 1u  /* else EXISTS */
+#define IPCMAP_IF_PRESENT 2u /* else NOTFOUND */
+#define IPCMAP_IF_VERSION 4u /* the entry has .version; else MISMATCH (NOTFOUND when absent) */
+#define IPCMAP_IF_EQUAL 8u   /* the value equals .equal; else MISMATCH (NOTFOUND when absent) */
+
+/* How to store or delete. Start from IPCMAP_PUT_INIT; ipcmap_delx() ignores ttl and type. */
+struct ipcmap_put_options {
+	size_t struct_size;   /* sizeof(struct ipcmap_put_options) */
+	unsigned flags;       /* IPCMAP_IF_... */
+	uint32_t type;        /* 0 .. 255, the caller's own meaning, returned by getx */
+	uint64_t version;     /* for IF_VERSION: from ipcmap_getx() */
+	const void *equal;    /* for IF_EQUAL */
+	size_t equal_len;     /* bytes at equal */
+	uint64_t ttl_ns;      /* 0: the map's default; TTL_NONE; TTL_KEEP */
+	unsigned jitter;      /* percent, 0 .. 100: shortens the ttl by a random share up to it */
+	uint64_t deadline_ns; /* 0: the handle's default; NOWAIT; FOREVER */
+};
+#define IPCMAP_PUT_INIT                                                                        \
+	{                                                                                      \
+		sizeof(struct ipcmap_put_options), 0, 0, 0, NULL, 0, 0, 0, 0                   \
+	}
+
+/* A value read. In: buf, cap. Out: the rest. */
+struct ipcmap_value {
+	void *buf;            /* room for the value; may be NULL when cap is 0 */
+	size_t cap;           /* bytes of room */
+	size_t len;           /* bytes in the value; also set on SHORT */
+	uint64_t version;     /* of this write; changes with every write of the key */
+	uint64_t ttl_left_ns; /* IPCMAP_TTL_NONE when it never expires */
+	uint32_t type;        /* as stored */
+};
+
+/**
+ * ipcmap_open() - attach a map, or create it
+ * @name: "/name" or "name" for the shared-memory object /dev/shm/name; any other path
+ *        with a slash inside is taken as it is; at most 4,000 bytes
+ * @opt:  NULL attaches for reading and writing
+ * @ret_map: the map
+ *
+ * With IPCMAP_CREATE an existing map wins: its limit and ttl stay unless IPCMAP_APPLY is
+ * given; another shard count is MISMATCH. Several opens of one segment in a process share one
+ * attachment, and a process has at most 32 segments attached. Attach takes the same time
+ * whatever the map's size.
+ *
+ * Return:  0; NOTFOUND, EXISTS, MISMATCH, LIMIT, FULL, INVALID, NOTMAP, VERSION, CREATING,
+ *          PERM, NOMEM, OWNERS, CORRUPT; @opt->why then has one line of reason.
+ * Memory:  the map is freed by ipcmap_close(); @name and @opt are not kept.
+ * Threads: any thread.
+ * Signals: not async-signal-safe.
+ * Fork:    a map opened before fork() is usable in the child at once [G10].
+ * Crash:   a creator killed inside leaves a segment that the next creator completes.
+ * Cost:    some system calls.
+ */
+IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
+			   struct ipcmap **ret_map);
+
+/**
+ * ipcmap_close() - detach
+ * @map: may be NULL; must not be in use by another thread
+ *
+ * The segment and its content stay. Signals, Fork: as for ipcmap_open().
+ * Crash: the attachment ends with the process in any case.
+ */
+IPCMAP_API void ipcmap_close(struct ipcmap *map);
+
+/**
+ * ipcmap_unlink() - remove a segment's name
+ * @name: as for ipcmap_open()
+ *
+ * Attached processes keep the map until they close it; the memory is freed after the last.
+ * A file that is not an ipcmap segment is left alone.
+ *
+ * Return: 0; NOTFOUND, NOTMAP, PERM, INVALID; other negative errno values of unlink(2).
+ */
+IPCMAP_API int ipcmap_unlink(const char *name);
+
+/**
+ * ipcmap_get() - copy out the value stored under a key
+ * @map:     attached map
+ * @key:     @key_len bytes of any content, 1 .. IPCMAP_KEY_MAX
+ * @buf:     room for @cap bytes; may be NULL when @cap is 0
+ * @ret_len: length of the value in bytes; set on 0 and on IPCMAP_SHORT; may be NULL
+ *
+ * Copies one value that was current at some moment during the call [G2].
+ *
+ * Return:  0; NOTFOUND; SHORT if @cap is less than the length; BUSY if the memory of the
+ *          value was reused 16 times during this one call; INVALID; CORRUPT. After any error
+ *          the content of @buf is undefined.
+ * Memory:  the caller owns @key and @buf; nothing is allocated.
+ * Threads: any thread, any process; takes no lock, waits for nobody [G1].
+ * Signals: async-signal-safe, also inside this thread's own write.
+ * Fork:    usable in the child at once.
+ * Crash:   a caller killed inside leaves no trace.
+ * Cost:    O(1) expected plus the copy; no system call after the thread's first call.
+ */
+IPCMAP_API int ipcmap_get(struct ipcmap *map, const void *key, size_t key_len, void *buf,
+			  size_t cap, size_t *ret_len);
+
+/**
+ * ipcmap_getx() - as ipcmap_get(), with version, remaining life and type
+ * @ret: in: buf and cap; out: the rest, on 0 and on IPCMAP_SHORT
+ */
+IPCMAP_API int ipcmap_getx(struct ipcmap *map, const void *key, size_t key_len,
+			   struct ipcmap_value *ret);
+
+/**
+ * ipcmap_get_alloc() - as ipcmap_get(), into memory from malloc()
+ * @ret_buf: the value and one zero byte after it; the caller frees it
+ *
+ * Return: as for ipcmap_get() without SHORT; NOMEM. Not async-signal-safe.
+ */
+IPCMAP_API int ipcmap_get_alloc(struct ipcmap *map, const void *key, size_t key_len,
+				void **ret_buf, size_t *ret_len);
+
+/**
+ * ipcmap_exists() - is the key there?
+ * Return: 1 or 0; else as for ipcmap_get(). All else as for ipcmap_get().
+ */
+IPCMAP_API int ipcmap_exists(struct ipcmap *map, const void *key, size_t key_len);
+
+/**
+ * ipcmap_put() - store a value
+ * @val: @val_len bytes, 0 .. IPCMAP_VAL_MAX; may be NULL when @val_len is 0
+ * @how: NULL stores always, with the map's default life
+ *
+ * Readers see the old value or the new one, whole. When it fails the old value stays.
+ *
+ * Return:  0; EXISTS, NOTFOUND, MISMATCH (conditions); LIMIT, FULL; TOOBIG; BUSY at the
+ *          deadline; DEADLOCK; INTERRUPTED; READONLY; PERM (a forked child that could not
+ *          reopen the segment); OWNERS; INVALID; CORRUPT.
+ * Memory:  the caller owns all arguments; nothing is allocated.
+ * Threads: any thread, any process; writers of one shard take turns.
+ * Signals: not async-signal-safe: inside this thread's own write it returns DEADLOCK.
+ * Fork:    as for ipcmap_get().
+ * Crash:   the write is there whole or not at all; the next writer of the shard completes
+ *          the bookkeeping in O(1) [G4].
+ * Cost:    O(1) amortised: one append, one index line, a bounded share of cleaning; no
+ *          system call unless memory is needed or a lock is contended. A value larger than
+ *          half an extent costs its own size, outside the lock.
+ */
+IPCMAP_API int ipcmap_put(struct ipcmap *map, const void *key, size_t key_len, const void *val,
+			  size_t val_len, const struct ipcmap_put_options *how);
+
+/**
+ * ipcmap_putx() - store a value and return what was there before, atomically
+ * @ret_old: as for ipcmap_getx(): on 0 the previous value, or len 0 and version 0 when there
+ *           was none; on EXISTS and MISMATCH the existing one; on SHORT its length, and
+ *           nothing was changed. When it does not fit on EXISTS or MISMATCH, the error stays
+ *           and len says its size. May be NULL.
+ *
+ * This is LoadOrStore (with IF_ABSENT), Swap, and CompareAndSwap (with IF_VERSION or
+ * IF_EQUAL). All else as for ipcmap_put().
+ */
+IPCMAP_API int ipcmap_putx(struct ipcmap *map, const void *key, size_t key_len, const void *val,
+			   size_t val_len, const struct ipcmap_put_options *how,
+			   struct ipcmap_value *ret_old);
+
+/**
+ * ipcmap_del() - delete a key
+ * Return: 0; NOTFOUND; else as for ipcmap_put() without LIMIT, FULL and TOOBIG: a delete
+ *         needs no memory. All else as for ipcmap_put().
+ */
+IPCMAP_API int ipcmap_del(struct ipcmap *map, const void *key, size_t key_len);
+
+/**
+ * ipcmap_delx() - delete a key if conditions hold
+ * @only_if: IF_VERSION, IF_EQUAL; NULL deletes always
+ * Return: as for ipcmap_del(); MISMATCH.
+ */
+IPCMAP_API int ipcmap_delx(struct ipcmap *map, const void *key, size_t key_len,
+			   const struct ipcmap_put_options *only_if);
+
+/**
+ * ipcmap_take() - delete a key and return its value, atomically
+ * @ret_old: as for ipcmap_getx(); on SHORT nothing was changed
+ * Return: as for ipcmap_del(); SHORT.
+ */
+IPCMAP_API int ipcmap_take(struct ipcmap *map, const void *key, size_t key_len,
+			   struct ipcmap_value *ret_old);
+
+/**
+ * ipcmap_clear() - forget every key
+ *
+ * Atomic per shard, not over the whole map [G2]. The memory is reclaimed by later writes.
+ *
+ * Return: 0; else as for ipcmap_del(). Crash: the shards done so far are clear.
+ * Cost:   O(shards).
+ */
+IPCMAP_API int ipcmap_clear(struct ipcmap *map);
+
+/**
+ * ipcmap_entries() - how many keys there are
+ *
+ * Exact when nobody writes; expired keys count until their memory is reclaimed.
+ *
+ * Return: 0; INVALID. Threads, Signals, Fork, Crash: as for ipcmap_get(). Cost: O(shards).
+ */
+IPCMAP_API int ipcmap_entries(struct ipcmap *map, uint64_t *ret_entries);
+
+/* One entry as ipcmap_scan() shows it; key and val are valid during the callback. */
+struct ipcmap_item {
+	const void *key;
+	size_t key_len;
+	const void *val;
+	size_t val_len;
+	uint64_t version;
+	uint64_t ttl_left_ns;
+	uint32_t type;
+};
+
+#define IPCMAP_SCAN_KEYS 1u /* val is NULL and not read; val_len is right */
+
+/**
+ * ipcmap_scan() - walk the keys
+ * @cursor: in: 0 to start, or what an earlier call left there; out: where to go on, 0 at
+ *          the end. It is a plain number that any process may continue with.
+ * @prefix: only keys that begin with these @prefix_len bytes; NULL and 0: all
+ * @flags:  0 or IPCMAP_SCAN_KEYS
+ * @each:   called outside any lock, once a key; it may use the map; anything but 0 ends the
+ *          scan after the present index bucket's remaining keys are dropped, and is returned
+ *          (the cursor then repeats that bucket)
+ *
+ * Every key present throughout the scan is shown exactly once, across growth and cleaning
+ * [G9]; a key stored or deleted meanwhile may be shown or not.
+ *
+ * Return:  0 at the end; what @each returned; NOMEM; BUSY; INVALID; CORRUPT.
+ * Memory:  a buffer of one bucket's entries from malloc(), freed before return.
+ * Signals: not async-signal-safe. Fork: as for ipcmap_get(). Crash: no trace.
+ */
+IPCMAP_API int ipcmap_scan(struct ipcmap *map, uint64_t *cursor, const void *prefix,
+			   size_t prefix_len, unsigned flags,
+			   int (*each)(void *arg, const struct ipcmap_item *item), void *arg);
+
+/* What ipcmap_stat() tells. All lengths in bytes. */
+struct ipcmap_stat {
+	size_t struct_size;    /* in: sizeof(struct ipcmap_stat) */
+	uint64_t entries;      /* as ipcmap_entries() */
+	uint64_t live_len;     /* bytes of live entries: header, key, value, rounded up */
+	uint64_t large_len;    /* bytes in extents of large values */
+	uint64_t log_len;      /* bytes of log extents */
+	uint64_t index_len;    /* bytes of index extents */
+	uint64_t used;         /* bytes taken from the limit, everything in */
+	uint64_t limit;        /* bytes */
+	uint64_t max;          /* bytes the limit can be raised to */
+	uint64_t ttl_ns;       /* default life, IPCMAP_TTL_NONE: for ever */
+	uint64_t extent_len;   /* bytes in an extent */
+	uint64_t created;      /* seconds since 1970 */
+	uint64_t gets, hits;   /* since creation; misses = gets - hits */
+	uint64_t puts, dels;   /* acknowledged */
+	uint64_t cleaned;      /* entries moved by cleaning */
+	uint64_t expired;      /* entries whose memory was reclaimed after they expired */
+	uint64_t takeovers;    /* shard locks taken over from dead processes */
+	uint64_t waits;        /* sleeps for a shard lock */
+	uint64_t buckets;      /* index buckets without overflow buckets */
+	uint64_t overflows;    /* overflow buckets in use */
+	uint32_t shards;
+	uint32_t attached;     /* owner slots held by living processes */
+	uint32_t owners;       /* owner slots in all */
+	uint32_t format;       /* version of the segment format */
+	uint32_t uid, gid, mode; /* of the file */
+};
+
+/**
+ * ipcmap_stat() - facts and counters
+ * @ret: struct_size in; the rest out
+ *
+ * Takes no lock; a shard in the middle of a write is counted as before or after it.
+ *
+ * Return: 0; INVALID; system errors of fstat(2). Threads, Fork: as for ipcmap_get().
+ * Cost:   O(shards + owners), one system call per owner slot in use.
+ */
+IPCMAP_API int ipcmap_stat(struct ipcmap *map, struct ipcmap_stat *ret);
+
+/**
+ * ipcmap_check() - verify every invariant of the segment
+ * @report: called for each finding with one line, "label: what and where"; may be NULL
+ *
+ * On a writable attach each shard's writers are held while that shard is walked; readers
+ * go on. On a read-only attach nothing is held, a shard that changes during its walk is
+ * walked again, and one that never stands still is reported as "busy".
+ *
+ * Return:  the number of findings, 0 when sound; BUSY; NOMEM; other errors as for
+ *          ipcmap_put().
+ * Crash:   as for ipcmap_put().  Cost: O(entries).
+ */
+IPCMAP_API int ipcmap_check(struct ipcmap *map, void (*report)(void *arg, const char *line),
+			    void *arg);
+
+/**
+ * ipcmap_interrupt() - end this process's waits in this map
+ *
+ * Calls that wait at this moment return INTERRUPTED within 5 ms. Async-signal-safe.
+ */
+IPCMAP_API void ipcmap_interrupt(struct ipcmap *map);
+
+/**
+ * ipcmap_why() - one line on why this handle's segment cannot be written, or ""
+ *
+ * After PERM in a forked child it says why the segment could not be reopened.
+ */
+IPCMAP_API const char *ipcmap_why(struct ipcmap *map);
+
+/**
+ * ipcmap_strerror() - one line for an error; never NULL
+ * @err: a negative value that a call returned
+ */
+IPCMAP_API const char *ipcmap_strerror(int err);
+
+/**
+ * ipcmap_errname() - "IPCMAP_FULL" and so on; "" for a value that has no name here
+ */
+IPCMAP_API const char *ipcmap_errname(int err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log.h - the logs of a shard: append an entry, move one, account for names
+ *
+ * Invariants
+ *  log.I1  bytes of an extent below its fill are whole entries; beyond it, garbage.
+ *  log.I2  named bytes of an extent = the sum over the slots that name its entries.
+ *  log.I3  live bytes of an extent that is not wholly below the floor = the sum over the
+ *          slots that name its entries; live of the shard = their sum over such extents.
+ *  log.I4  no extent holds entries both below and above the floor (clear retires the heads).
+ */
+#ifndef IM_LOG_H
+#define IM_LOG_H
+
+#include "entry.h"
+#include "shard.h"
+
+/* What is to be stored; the log entry's parts. */
+struct im_record {
+	const void *key;
+	const void *val;
+	uint32_t key_len;
+	uint32_t val_len;
+	unsigned flags; /* FMT_F_... */
+	unsigned type;
+	uint64_t version;
+	uint64_t expiry; /* with FMT_F_TTL */
+	struct fmt_chain chain; /* with FMT_F_LARGE */
+	uint64_t hash;
+	uint32_t size; /* in the log, rounded */
+};
+
+im_inline uint32_t im_books_live(uint64_t books)
+{
+	return (uint32_t)books;
+}
+
+im_inline uint32_t im_books_named(uint64_t books)
+{
+	return (uint32_t)(books >> 32);
+}
+
+im_inline uint64_t im_books(uint32_t live, uint32_t named)
+{
+	return live | (uint64_t)named << 32;
+}
+
+/* Has the head room for @size bytes? */
+bool im_log_fits(const struct im_op *op, unsigned head, uint32_t size);
+
+/* Append to a head that has room; returns the reference. Nothing names it yet. */
+uint32_t im_log_append(struct im_op *op, unsigned head, const struct im_record *rec);
+
+/* Append a copy of an entry to the cold head, which has room. */
+uint32_t im_log_move(struct im_op *op, const struct im_entry *e);
+
+/* All entries of this extent are below the floor. */
+bool im_log_dead(const struct im_op *op, uint32_t ext);
+
+/* Every entry of this extent is below the floor or has expired. */
+bool im_log_expired(struct im_op *op, uint32_t ext);
+
+#endif

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * read.c - the read protocol: get without a lock
+ *
+ * The map that readers see is right between any two stores of any writer, so a reader only
+ * has to notice that memory which it looks at was reused. One word per shard tells: it loads
+ * reclaim_seq first and once more at the end; when it did not move, no extent of the shard
+ * was released in between, so every reference that it found in a slot named an entry for all
+ * that time. If it did move, the reader begins again.
+ *
+ * From the second attempt on, and for values longer than LONG bytes, the generation of the
+ * extent takes that place: load the generation, see that reclaim_seq has not moved since
+ * before the slot was read (so the generation belongs to the life in which the slot named the
+ * entry), read, compare the generation. Then only reuse of the very memory counts.
+ *
+ * Argument, step by step
+ *  - tags before references (both acquire), the tag once more after the reference: a slot
+ *    that is deleted and filled again in between shows its new reference before its new
+ *    tag; that tag would be of a value not yet published, so a changed tag is no match.
+ *  - hit: the entry was current when its reference was loaded.
+ *  - miss: the key was in no slot of its chain. If it had been moved meanwhile, by a split, the
+ *    bucket is another one now; by compaction of the chain, moves has changed: again. If a
+ *    followed reference led to foreign bytes, reclaim_seq (or the generation) has changed: again.
+ *  - floor is loaded before the slots: an entry below it was cleared before the call ended.
+ *  - every attempt is bounded by the chain (IM_CHAIN_MAX) and the copy, and there are at most
+ *    TRIES: then BUSY.
+ * Bytes that are no entry, and references out of bounds, are no match.
+ */
+#include "read.h"
+
+#include "index.h"
+#include "large.h"
+#include "os.h"
+#include "owner.h"
+
+#define TRIES 16u
+#define LONG 4096u
+#define AGAIN 1
+#define NO_MATCH 2
+
+struct get {
+	const struct ipcmap *m;
+	const struct fmt_shard *s;
+	const uint32_t *dir;
+	const void *key;
+	uint64_t hash;
+	uint32_t key_len;
+	bool careful; /* judge by the extent's generation */
+	uint64_t seq;
+	uint64_t floor;
+};
+
+static bool seq_moved(const struct get *g)
+{
+	/* ord(reclaim): what was read before is older than this load. */
+	im_read_barrier();
+	return im_load_acq(&g->s->reclaim_seq) != g->seq;
+}
+
+static void set_value(struct ipcmap_value *v, const struct im_entry *e, uint64_t left)
+{
+	v->len = e->val_len;
+	v->version = e->version;
+	v->ttl_left_ns = left;
+	v->type = e->type;
+}
+
+/* Validated bytes from here on: is it there, and does it fit? */
+im_inline int judge(const struct get *g, const struct im_entry *e, uint64_t expiry,
+		    struct ipcmap_value *v, bool wanted)
+{
+	uint64_t left = IPCMAP_TTL_NONE;
+
+	if (unlikely(e->version < g->floor))
+		return IPCMAP_NOTFOUND;
+	if (unlikely(e->flags & FMT_F_TTL)) {
+		uint64_t now = im_os->coarse();
+
+		if (expiry <= now)
+			return IPCMAP_NOTFOUND;
+		left = expiry - now;
+	}
+	set_value(v, e, left);
+	return wanted && unlikely(v->cap < e->val_len) ? IPCMAP_SHORT : 0;
+}
+
+/* The value in a chain: judged by the generation of its first extent. */
+static im_cold int read_large(const struct get *g, const struct im_entry *e, uint64_t expiry,
+			      struct ipcmap_value *v, bool wanted)
+{
+	const struct im_seg *seg = g->m->seg;
+	struct fmt_chain c;
+	uint64_t word;
+	bool equal = true;
+	int r = 0, got = 0;
+
+	im_entry_chain(e, &c);
+	if (c.first >= seg->n_extents)
+		return seq_moved(g) ? AGAIN : NO_MATCH;
+	/* ord(reclaim): the generation, then reclaim_seq, then the chain. */
+	word = im_load_acq(&seg->table[c.first].word);
+	if (seq_moved(g))
+		return AGAIN;
+	if (e->flags & FMT_F_FARKEY)
+		equal = im_large_equal(seg, &c, 0, g->key, e->key_len);
+	if (equal) {
+		r = judge(g, e, expiry, v, wanted);
+		if (!r && wanted)
+			got = im_large_copy(seg, &c,
+					    e->flags & FMT_F_FARKEY ? e->key_len : 0, v->buf,
+					    e->val_len);
+	}
+	im_read_barrier();
+	if (im_load_acq(&seg->table[c.first].word) != word)
+		return AGAIN;
+	return !equal ? NO_MATCH : got ? got : r;
+}
+
+/* Judge by the generation of the entry's extent. */
+static im_cold int read_careful(const struct get *g, uint32_t ref, struct ipcmap_value *v,
+				bool wanted)
+{
+	const struct im_seg *seg = g->m->seg;
+	struct im_entry e;
+	uint64_t word, expiry;
+	uint32_t ext;
+	int r;
+
+	if (!im_at(seg, ref, FMT_ENTRY_HEAD, &ext))
+		return seq_moved(g) ? AGAIN : NO_MATCH;
+	/* ord(reclaim): the generation, then reclaim_seq, then the entry. */
+	word = im_load_acq(&seg->table[ext].word);
+	if (seq_moved(g))
+		return AGAIN;
+	if (!im_entry_view(seg, ref, &e) || e.key_len != g->key_len ||
+	    (!(e.flags & FMT_F_FARKEY) && !im_key_equal(im_entry_key(&e), g->key, e.key_len))) {
+		r = NO_MATCH;
+	} else if (expiry = im_entry_expiry(&e), e.flags & FMT_F_LARGE) {
+		r = read_large(g, &e, expiry, v, wanted);
+	} else {
+		r = judge(g, &e, expiry, v, wanted);
+		if (!r && wanted)
+			im_copy_racy(v->buf, im_entry_val(&e), e.val_len);
+	}
+	im_read_barrier();
+	return im_load_acq(&seg->table[ext].word) == word ? r : AGAIN;
+}
+
+/* Follow one reference whose tag fits. */
+im_inline int follow(const struct get *g, uint32_t ref, struct ipcmap_value *v, bool wanted)
+{
+	struct im_entry e;
+	uint64_t expiry = 0;
+	size_t room = wanted ? v->cap : 0;
+
+	if (unlikely(g->careful))
+		return read_careful(g, ref, v, wanted);
+	if (unlikely(!im_entry_view(g->m->seg, ref, &e)) || e.key_len != g->key_len)
+		return NO_MATCH;
+	if (unlikely(e.flags & FMT_F_LARGE || e.val_len > LONG))
+		return read_careful(g, ref, v, wanted);
+	if (unlikely(!im_key_equal(im_entry_key(&e), g->key, e.key_len)))
+		return NO_MATCH;
+	if (unlikely(e.flags & FMT_F_TTL))
+		expiry = im_entry_expiry(&e);
+	if (likely(e.val_len <= room))
+		im_copy_racy(v->buf, im_entry_val(&e), e.val_len);
+	if (unlikely(seq_moved(g)))
+		return AGAIN;
+	return judge(g, &e, expiry, v, wanted);
+}
+
+/* Nothing in the chain of bucket @b fits. */
+static int judge_miss(const struct get *g, uint64_t geometry, uint64_t b, bool followed)
+{
+	uint64_t now;
+
+	if (followed && !g->careful && seq_moved(g))
+		return AGAIN;
+	/* ord(moves), ord(geometry): the slots were loaded with acquire before this. */
+	now = im_load_acq(&g->s->geometry);
+	if (likely(now == geometry))
+		return IPCMAP_NOTFOUND;
+	if ((now ^ geometry) & ~FMT_BUCKETS_MASK ||
+	    im_bucket_of(g->hash, now & FMT_BUCKETS_MASK) != b)
+		return AGAIN;
+	return IPCMAP_NOTFOUND;
+}
+
+im_inline int attempt(struct get *g, struct ipcmap_value *v, bool wanted)
+{
+	unsigned tag = im_hash_tag(g->hash);
+	bool followed = false;
+	struct fmt_bucket *b;
+	uint64_t geometry, n;
+
+	g->seq = im_load_acq(&g->s->reclaim_seq);
+	g->floor = im_load_acq(&g->s->floor);
+	/* ord(geometry) */
+	geometry = im_load_acq(&g->s->geometry);
+	if (unlikely(!(geometry & FMT_BUCKETS_MASK)))
+		return IPCMAP_NOTFOUND;
+	n = im_bucket_of(g->hash, geometry & FMT_BUCKETS_MASK);
+	b = im_bucket(g->m, g->dir, n);
+	for (unsigned hops = 0; hops < IM_CHAIN_MAX; hops++) {
+		uint64_t t0, t1;
+		unsigned fit;
+
+		if (unlikely(!b))
+			return IPCMAP_CORRUPT;
+		t0 = im_load_acq(&b->tags[0]);
+		t1 = im_load_acq(&b->tags[1]);
+		fit = im_bucket_match(t0, t1, tag);
+		for (; fit; fit &= fit - 1) {
+			unsigned i = (unsigned)__builtin_ctz(fit);
+			/* ord(publish): the reference, then the entry's bytes. */
+			uint32_t ref = im_load32_acq(&b->ref[i]);
+			int r;
+
+			if (unlikely(im_tag_at(im_load_acq(&b->tags[i >> 3]), i) != tag))
+				continue;
+			r = follow(g, ref, v, wanted);
+			if (likely(r != NO_MATCH))
+				return r;
+			followed = true;
+		}
+		if (likely(!(t1 >> FMT_LINK_SHIFT)))
+			return judge_miss(g, geometry, n, followed);
+		b = im_bucket_next(g->m->seg, t1);
+	}
+	return AGAIN;
+}
+
+static im_cold int try_again(struct get *g, struct ipcmap_value *v, bool wanted)
+{
+	g->careful = true;
+	for (unsigned tries = 1; tries < TRIES; tries++) {
+		int r = attempt(g, v, wanted);
+
+		if (r != AGAIN)
+			return r;
+	}
+	return IPCMAP_BUSY;
+}
+
+im_inline int read_key(const struct ipcmap *m, const void *key, size_t key_len,
+		       struct ipcmap_value *v, bool wanted)
+{
+	uint64_t hash = im_hash(m->hash_seed, key, key_len);
+	uint32_t shard = im_map_shard(m, hash);
+	struct get g = {
+		.m = m,
+		.s = &m->shards[shard],
+		.dir = im_map_dir(m, shard),
+		.key = key,
+		.hash = hash,
+		.key_len = (uint32_t)key_len,
+	};
+	struct fmt_line *line = im_line(m->seg);
+	int r;
+
+	im_count(m->seg, line, &line->gets);
+	r = attempt(&g, v, wanted);
+	if (unlikely(r == AGAIN))
+		r = try_again(&g, v, wanted);
+	if (r == 0 || r == IPCMAP_SHORT)
+		im_count(m->seg, line, &line->hits);
+	return r;
+}
+
+int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *buf, size_t cap,
+		size_t *ret_len)
+{
+	struct ipcmap_value v = {.buf = buf, .cap = cap};
+	int r = read_key(m, key, key_len, &v, true);
+
+	if (ret_len && (r == 0 || r == IPCMAP_SHORT))
+		*ret_len = v.len;
+	return r;
+}
+
+int im_read_getx(const struct ipcmap *m, const void *key, size_t key_len,
+		 struct ipcmap_value *ret)
+{
+	struct ipcmap_value v = {.buf = ret->buf, .cap = ret->cap};
+	int r = read_key(m, key, key_len, &v, true);
+
+	if (r == 0 || r == IPCMAP_SHORT)
+		*ret = v;
+	return r;
+}
+
+int im_read_exists(const struct ipcmap *m, const void *key, size_t key_len)
+{
+	struct ipcmap_value v = {0};
+	int r = read_key(m, key, key_len, &v, false);
+
+	return r == 0 ? 1 : r == IPCMAP_NOTFOUND ? 0 : r;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * redo.h - a list of stores that happens whole, whoever is killed
+ *
+ *     im_redo_start(op);
+ *     im_redo_set(op, &s->entries, n);  ...
+ *     im_redo_run(op);
+ *
+ * See redo.c for the argument. At most FMT_REDO_MAX stores.
+ */
+#ifndef IM_REDO_H
+#define IM_REDO_H
+
+#include "shard.h"
+
+im_inline void im_redo_start(struct im_op *op)
+{
+	im_store32_rlx(&op->s->redo.n, 0);
+	im_store32_rlx(&op->s->redo.cas_extent, FMT_NO_EXTENT);
+}
+
+im_inline void im_redo_pair(struct im_op *op, uint64_t at, uint64_t val)
+{
+	struct fmt_redo *r = &op->s->redo;
+	uint32_t n = im_load32_rlx(&r->n);
+
+	assert(n < FMT_REDO_MAX);
+	im_store_rlx(&r->store[n].at, at);
+	im_store_rlx(&r->store[n].val, val);
+	im_store32_rlx(&r->n, n + 1);
+}
+
+im_inline void im_redo_set(struct im_op *op, uint64_t *p, uint64_t val)
+{
+	im_redo_pair(op, (uint64_t)((unsigned char *)p - op->seg->base), val);
+}
+
+im_inline void im_redo_set32(struct im_op *op, uint32_t *p, uint32_t val)
+{
+	im_redo_pair(op, (uint64_t)((unsigned char *)p - op->seg->base) | FMT_REDO_32, val);
+}
+
+/* The word of an extent that a dying owner's sweeper may change: goes first, see redo.c. */
+im_inline void im_redo_word(struct im_op *op, uint32_t ext, uint64_t old, uint64_t new)
+{
+	struct fmt_redo *r = &op->s->redo;
+
+	im_store32_rlx(&r->cas_extent, ext);
+	im_store_rlx(&r->cas_old, old);
+	im_store_rlx(&r->cas_new, new);
+}
+
+/* Arm, store, disarm. False: the word had changed, nothing was stored. */
+bool im_redo_run(struct im_op *op);
+
+/* After taking over from a dead holder. 0, or -EUCLEAN when the list cannot be one. */
+int im_redo_finish(struct im_op *op);
+
+/* The value that @p has once a list that is armed now is stored; for stat without the lock. */
+uint64_t im_redo_peek(const struct im_seg *seg, const struct fmt_shard *s, const uint64_t *p);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * room.c - the extents of a shard: from the common store to its heads and back
+ *
+ * An extent arrives PRIVATE to the process that fetched it outside the lock, and is adopted
+ * as the shard's `reserve` (for cleaning only) or as the one `ahead` (for the next hot head or
+ * index extent). It leaves when no slot names it: straight to reserve or ahead, or to the
+ * common free queue. Either way reclaim_seq moves after the last slot was cleared or swung,
+ * and the generation of its word after that, before its first byte can change.
+ *
+ * The reserve inequality. A shard with N extents has 2 heads, 1 reserve, perhaps 1 ahead; at
+ * least N - 4 closed ones can be victims. If live data never exceeds u N extents, the best
+ * victim is at most u N / (N - 4) full, and cleaning gains as long as that is below 1 - f,
+ * where f is the largest entry's share of an extent (what a closed extent may waste at its
+ * end). u = 121/128 leaves at least 1.5 % per victim at N = 128, f = 1/128. Larger entries
+ * lower u by their f beyond 1/64; few extents lower it to N - 2. An operation that would
+ * raise the live data above this cap needs another extent first, whether memory is short or
+ * not, or is refused: so the shard is never full of live data alone.
+ *
+ * Invariants
+ *  room.I1  every extent whose word says LOG(shard) is in the shard's list, once, and n_log
+ *           counts them; likewise the index extents of dir and the overflow list.
+ *  room.I2  a shard with a head has a reserve, or a victim being cleaned whose survivors fit
+ *           into the cold head.
+ */
+#include "room.h"
+
+#include "crash.h"
+#include "log.h"
+#include "redo.h"
+#include "space.h"
+
+static bool none(const struct im_op *op, uint32_t ext)
+{
+	return ext >= op->seg->n_extents;
+}
+
+static uint64_t word_of(const struct im_op *op, uint32_t ext)
+{
+	return im_load_rlx(&op->seg->table[ext].word);
+}
+
+void im_room_recap(struct im_op *op)
+{
+	const struct im_seg *seg = op->seg;
+	struct fmt_shard *s = op->s;
+	uint64_t e = seg->extent_len, n = im_load32_rlx(&s->n_log), cap, f, biggest;
+
+	n += !none(op, im_load32_rlx(&s->reserve));
+	n += im_load32_rlx(&s->n_ahead);
+	if (n <= 2) {
+		im_store_rlx(&s->cap, 0);
+		return;
+	}
+	biggest = im_load32_rlx(&s->biggest);
+	f = biggest > e / 64 ? biggest - e / 64 : 0;
+	cap = min_u64(n * (e - e / 128 * 7), (n - 2) * e);
+	im_store_rlx(&s->cap, cap - cap / e * f);
+}
+
+void im_room_pop_ahead(struct im_op *op)
+{
+	struct fmt_shard *s = op->s;
+	uint32_t ext = im_load32_rlx(&s->ahead);
+
+	im_redo_set32(op, &s->ahead, im_load32_rlx(&op->seg->table[ext].next));
+	im_redo_set32(op, &s->n_ahead, im_load32_rlx(&s->n_ahead) - 1);
+}
+
+void im_room_adopt(struct im_op *op)
+{
+	struct fmt_shard *s = op->s;
+	uint32_t ext = op->in_hand;
+	bool reserve = none(op, im_load32_rlx(&s->reserve));
+
+	if (ext == FMT_NO_EXTENT)
+		return;
+	if (!reserve && !none(op, im_load32_rlx(&s->ahead)) && im_room_slack(s) >= op->grow)
+		return;
+	im_redo_start(op);
+	im_redo_word(op, ext, op->in_hand_word,
+		     fmt_word(FMT_RESERVED, op->shard, fmt_word_gen(op->in_hand_word)));
+	if (reserve) {
+		im_redo_set32(op, &s->reserve, ext);
+	} else {
+		im_redo_set32(op, &op->seg->table[ext].next, im_load32_rlx(&s->ahead));
+		im_redo_set32(op, &s->ahead, ext);
+		im_redo_set32(op, &s->n_ahead, im_load32_rlx(&s->n_ahead) + 1);
+	}
+	im_redo_run(op);
+	op->in_hand = FMT_NO_EXTENT;
+	im_space_handed_over(op->seg);
+	im_room_recap(op);
+	crash("room.adopted");
+}
+
+/* A backed extent that nobody reads becomes a head at the end of the list. */
+static void open_head(struct im_op *op, unsigned head, bool reserve)
+{
+	struct fmt_shard *s = op->s;
+	uint32_t ext = im_load32_rlx(reserve ? &s->reserve : &s->ahead);
+	uint32_t last = im_load32_rlx(&s->last);
+	struct fmt_extent *x = &op->seg->table[ext];
+
+	im_store32_rlx(&x->prev, last);
+	im_store32_rlx(&x->fill, 0);
+	im_store_rlx(&x->books, 0);
+	im_store_rlx(&x->version_max, 0);
+	im_store_rlx(&x->expiry_max, 0);
+	im_store_rlx(&x->expiry_min, UINT64_MAX);
+	im_redo_start(op);
+	im_redo_set(op, &x->word, fmt_word(FMT_LOG, op->shard, fmt_word_gen(word_of(op, ext))));
+	if (reserve)
+		im_redo_set32(op, &s->reserve, FMT_NO_EXTENT);
+	else
+		im_room_pop_ahead(op);
+	im_redo_set32(op, &x->next, FMT_NO_EXTENT);
+	if (none(op, last))
+		im_redo_set32(op, &s->first, ext);
+	else
+		im_redo_set32(op, &op->seg->table[last].next, ext);
+	im_redo_set32(op, &s->last, ext);
+	im_redo_set32(op, &s->n_log, im_load32_rlx(&s->n_log) + 1);
+	im_redo_set32(op, &s->head[head], ext);
+	im_redo_run(op);
+	im_room_recap(op);
+	crash("room.opened");
+}
+
+/* Cleaning comes first: a shard without a reserve takes the one ahead for it. */
+static void refill_reserve(struct im_op *op)
+{
+	struct fmt_shard *s = op->s;
+
+	if (!none(op, im_load32_rlx(&s->reserve)) || none(op, im_load32_rlx(&s->ahead)))
+		return;
+	im_redo_start(op);
+	im_redo_set32(op, &s->reserve, im_load32_rlx(&s->ahead));
+	im_room_pop_ahead(op);
+	im_redo_run(op);
+}
+
+int im_room_hot(struct im_op *op, uint32_t size)
+{
+	struct fmt_shard *s = op->s;
+
+	if (likely(im_log_fits(op, FMT_HOT, size)))
+		return 0;
+	refill_reserve(op);
+	if (none(op, im_load32_rlx(&s->ahead)))
+		return IM_NEED;
+	open_head(op, FMT_HOT, false);
+	return 0;
+}
+
+int im_room_cold(struct im_op *op, uint32_t size)
+{
+	struct fmt_shard *s = op->s;
+
+	if (likely(im_log_fits(op, FMT_COLD, size)))
+		return 0;
+	if (!none(op, im_load32_rlx(&s->reserve)))
+		open_head(op, FMT_COLD, true);
+	else if (!none(op, im_load32_rlx(&s->ahead)))
+		open_head(op, FMT_COLD, false);
+	else
+		return IM_NEED;
+	return 0;
+}
+
+int im_room_settle(struct im_op *op)
+{
+	struct fmt_shard *s = op->s;
+	uint32_t n = im_load32_rlx(&s->free_n);
+	int r;
+
+	if (!n)
+		return 0;
+	r = im_space_free(op->seg, im_load32_rlx(&s->free_first), im_load32_rlx(&s->free_last),
+			  n, im_load_rlx(&s->free_word), &op->wait);
+	if (r)
+		return r;
+	im_store32_rel(&s->free_n, 0);
+	crash("room.freed");
+	return 0;
+}
+
+static void unlink_from_list(struct im_op *op, uint32_t ext)
+{
+	struct fmt_shard *s = op->s;
+	struct fmt_extent *t = op->seg->table;
+	uint32_t next = im_load32_rlx(&t[ext].next), prev = im_load32_rlx(&t[ext].prev);
+
+	if (none(op, prev))
+		im_redo_set32(op, &s->first, next);
+	else
+		im_redo_set32(op, &t[prev].next, next);
+	if (none(op, next))
+		im_redo_set32(op, &s->last, prev);
+	else
+		im_redo_set32(op, &t[next].prev, prev);
+	im_redo_set32(op, &s->n_log, im_load32_rlx(&s->n_log) - 1);
+}
+
+static void free_later(struct im_op *op, uint32_t ext)
+{
+	struct fmt_shard *s = op->s;
+
+	im_redo_set(op, &s->free_word, word_of(op, ext));
+	im_redo_set32(op, &s->free_first, ext);
+	im_redo_set32(op, &s->free_last, ext);
+	im_redo_set32(op, &s->free_n, 1);
+}
+
+bool im_room_release(struct im_op *op, uint32_t ext, bool give)
+{
+	struct fmt_shard *s = op->s;
+	bool reserve = none(op, im_load32_rlx(&s->reserve));
+	bool ahead = !give && none(op, im_load32_rlx(&s->ahead));
+
+	if (!reserve && !ahead && im_room_settle(op))
+		return false; /* stays in the log, nameless, until the space lock is free */
+	if (im_load32_rlx(&s->victim) == ext)
+		im_store32_rlx(&s->victim, FMT_NO_EXTENT);
+	im_redo_start(op);
+	/* ord(reclaim): the slots were cleared before; the word's generation after. */
+	im_redo_set(op, &s->reclaim_seq, im_load_rlx(&s->reclaim_seq) + 1);
+	unlink_from_list(op, ext);
+	if (reserve || ahead) {
+		im_redo_set(op, &op->seg->table[ext].word,
+			    fmt_word(FMT_RESERVED, op->shard,
+				     fmt_word_gen(word_of(op, ext)) + 1));
+	}
+	if (reserve) {
+		im_redo_set32(op, &s->reserve, ext);
+	} else if (ahead) {
+		im_redo_set32(op, &op->seg->table[ext].next, FMT_NO_EXTENT);
+		im_redo_set32(op, &s->ahead, ext);
+		im_redo_set32(op, &s->n_ahead, 1);
+	} else {
+		free_later(op, ext);
+	}
+	im_redo_run(op);
+	im_write_barrier();
+	im_room_recap(op);
+	crash("room.released");
+	return !reserve && (ahead || im_room_settle(op) == 0);
+}
+
+bool im_room_give_ahead(struct im_op *op)
+{
+	uint32_t ext = im_load32_rlx(&op->s->ahead);
+
+	if (none(op, ext) || im_room_settle(op))
+		return false;
+	im_redo_start(op);
+	free_later(op, ext);
+	im_room_pop_ahead(op);
+	im_redo_run(op);
+	im_room_recap(op);
+	return im_room_settle(op) == 0;
+}
+
+uint64_t im_room_garbage(const struct im_op *op)
+{
+	const struct fmt_shard *s = op->s;
+	uint64_t all = (uint64_t)im_load32_rlx(&s->n_log) * op->seg->extent_len;
+	uint64_t used = im_load_rlx(&s->live);
+
+	for (unsigned h = 0; h < FMT_HEADS; h++) {
+		uint32_t ext = im_load32_rlx(&s->head[h]);
+
+		if (!none(op, ext))
+			used += op->seg->extent_len - im_load32_rlx(&op->seg->table[ext].fill);
+	}
+	return all > used ? all - used : 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * room.h - the extents of a shard: from the common store to its heads and back
+ */
+#ifndef IM_ROOM_H
+#define IM_ROOM_H
+
+#include "shard.h"
+
+/* The hot head has room for @size bytes, or gets an extent: 0; IM_NEED. */
+int im_room_hot(struct im_op *op, uint32_t size);
+
+/* The cold head likewise, from the reserve if need be: 0; IM_NEED. */
+int im_room_cold(struct im_op *op, uint32_t size);
+
+/* The extent in hand becomes the shard's reserve, or one more ahead, if it needs either. */
+void im_room_adopt(struct im_op *op);
+
+/* Add to the redo list begun: the first extent ahead leaves their list. */
+void im_room_pop_ahead(struct im_op *op);
+
+/*
+ * A log extent that no slot names leaves the log: it becomes the reserve or, unless @give, the
+ * one ahead, if these are missing; else it is free for every shard. True: free, or ahead.
+ */
+bool im_room_release(struct im_op *op, uint32_t ext, bool give);
+
+/* Make the extent ahead free for every shard. */
+bool im_room_give_ahead(struct im_op *op);
+
+/* Finish a free that was begun: 0; -EBUSY, -EINTR: the space lock is taken. */
+int im_room_settle(struct im_op *op);
+
+/*
+ * s->cap is the most live bytes that the shard's present extents may hold so that cleaning
+ * still gains (the reserve inequality, room.c); im_room_recap() computes it after a change.
+ */
+void im_room_recap(struct im_op *op);
+
+/* Bytes by which the live data may still grow; racy without the lock. */
+im_inline uint64_t im_room_slack(const struct fmt_shard *s)
+{
+	uint64_t cap = im_load_rlx(&s->cap), live = im_load_rlx(&s->live);
+
+	return cap > live ? cap - live : 0;
+}
+
+/* Bytes of log extents that are neither live nor room in a head. */
+uint64_t im_room_garbage(const struct im_op *op);
+
+im_inline bool im_room_is_head(const struct im_op *op, uint32_t ext)
+{
+	return im_load32_rlx(&op->s->head[FMT_HOT]) == ext ||
+	       im_load32_rlx(&op->s->head[FMT_COLD]) == ext;
+}
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shard.h - an operation that writes: who may, what it holds, how it ends
+ *
+ * A writing call makes one struct im_op, and
+ *     im_op_enter();  changes by redo lists;  im_op_leave();
+ * as often as it needs memory in between, which is fetched without the lock.
+ */
+#ifndef IM_SHARD_H
+#define IM_SHARD_H
+
+#include "map.h"
+
+/* Not an error code of the interface: the shard needs an extent; leave, im_op_feed(), retry. */
+#define IM_NEED (-4096)
+/* Likewise: a large value must be looked at outside the lock first. */
+#define IM_LOOK (-4097)
+
+struct im_op {
+	struct ipcmap *m;
+	struct im_seg *seg;
+	struct fmt_shard *s;
+	uint32_t *dir;
+	uint32_t shard;
+	uint64_t hash;
+	const void *key;
+	uint32_t key_len;
+	uint64_t now; /* one reading of the coarse clock per stay under the lock; 0: not yet */
+	struct im_wait wait;
+	uint32_t in_hand; /* extent PRIVATE to this process, or FMT_NO_EXTENT */
+	uint64_t in_hand_word;
+	uint64_t grow; /* bytes by which the live data would grow when memory was asked for */
+	bool want_ahead; /* on leaving: the shard should get an extent ahead */
+};
+
+void im_op_init(struct ipcmap *m, struct im_op *op, uint64_t deadline_ns);
+void im_op_shard(struct im_op *op, uint32_t shard);
+void im_op_key(struct im_op *op, const void *key, uint32_t key_len, uint64_t hash);
+
+/*
+ * Take the shard's lock and finish what a dead holder left. 0, or -EBUSY, -EINTR, -EUCLEAN
+ * with the lock not held.
+ */
+int im_op_enter(struct im_op *op);
+int im_op_try_enter(struct im_op *op); /* without waiting */
+void im_op_leave(struct im_op *op);
+
+/* Give back what is in hand, and fetch ahead when the shard wants it. Without the lock. */
+void im_op_done(struct im_op *op);
+
+uint64_t im_op_now(struct im_op *op);
+
+void im_op_pause(void); /* 1 ms */
+
+/*
+ * After IM_NEED, without the lock: get an extent in hand, or make room in the shard.
+ * 0: enter again; -EDQUOT, -ENOSPC: there is none; -EBUSY at the deadline; -EINTR.
+ */
+int im_op_feed(struct im_op *op);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stats.c - counts and facts, taken without a lock
+ *
+ * A shard's books are read between two equal values of its redo list's seq. While a list is
+ * armed (by a writer at work, or one that died there) the values that it will store are
+ * taken in place of the stored ones, so the books are right in any case; after TRIES readings
+ * of a shard that is being written all the time the last one is taken as it is.
+ */
+#include "stats.h"
+
+#include "owner.h"
+#include "redo.h"
+#include "space.h"
+
+#include <sys/stat.h>
+
+#define TRIES 64u
+
+struct books {
+	uint64_t entries, live, large, overflows;
+};
+
+static void read_once(const struct ipcmap *m, const struct fmt_shard *s, struct books *ret)
+{
+	ret->entries = im_redo_peek(m->seg, s, &s->entries);
+	ret->live = im_redo_peek(m->seg, s, &s->live);
+	ret->large = im_redo_peek(m->seg, s, &s->large);
+	ret->overflows = im_redo_peek(m->seg, s, &s->n_ovf);
+}
+
+static void read_books(const struct ipcmap *m, const struct fmt_shard *s, struct books *ret)
+{
+	for (unsigned i = 0; i < TRIES; i++) {
+		/* ord(redo) */
+		uint64_t seq = im_load_acq(&s->redo.seq);
+
+		read_once(m, s, ret);
+		im_read_barrier();
+		if (im_load_rlx(&s->redo.seq) == seq)
+			return;
+	}
+}
+
+uint64_t im_stats_entries(const struct ipcmap *m)
+{
+	struct books b;
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < m->n_shards; i++) {
+		read_books(m, &m->shards[i], &b);
+		n += b.entries;
+	}
+	return n;
+}
+
+static void add_line(const struct fmt_line *l, struct ipcmap_stat *ret)
+{
+	/* hits first: misses = gets - hits is never negative */
+	ret->hits += im_load_acq(&l->hits);
+	ret->gets += im_load_rlx(&l->gets);
+	ret->puts += im_load_rlx(&l->puts);
+	ret->dels += im_load_rlx(&l->dels);
+	ret->waits += im_load_rlx(&l->waits);
+}
+
+static void add_shard(const struct ipcmap *m, const struct fmt_shard *s, struct ipcmap_stat *ret)
+{
+	uint64_t e = m->seg->extent_len;
+	struct books b;
+
+	read_books(m, s, &b);
+	ret->entries += b.entries;
+	ret->live_len += b.live;
+	ret->large_len += b.large;
+	ret->overflows += b.overflows;
+	ret->log_len += im_load32_rlx(&s->n_log) * e;
+	ret->index_len += (im_load32_rlx(&s->n_index) + im_load32_rlx(&s->n_ovf_ext)) * e;
+	ret->buckets += im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK;
+	ret->cleaned += im_load_rlx(&s->cleaned);
+	ret->expired += im_load_rlx(&s->expired);
+	ret->takeovers += im_load_rlx(&s->takeovers);
+}
+
+int im_stats_get(struct ipcmap *m, struct ipcmap_stat *ret)
+{
+	const struct im_seg *seg = m->seg;
+	struct ipcmap_stat v = {.struct_size = ret->struct_size};
+	int fd = im_seg_fd(m->seg);
+	struct stat st;
+
+	for (uint32_t i = 0; i < m->n_shards; i++)
+		add_shard(m, &m->shards[i], &v);
+	for (uint32_t i = 0; i < seg->n_lines; i++)
+		add_line(&seg->lines[i], &v);
+	add_line(&seg->h->shared, &v);
+	v.used = im_space_used(seg);
+	v.limit = im_load_rlx(&seg->h->space.limit);
+	v.max = seg->len;
+	v.ttl_ns = im_load_rlx(&seg->h->ttl_ns);
+	v.extent_len = seg->extent_len;
+	v.created = seg->h->created;
+	v.shards = m->n_shards;
+	v.attached = im_owner_count(m->seg);
+	v.owners = seg->n_owners;
+	v.format = seg->h->version;
+	v.takeovers += im_load_rlx(&seg->h->space.takeovers);
+	if (fd >= 0 && fstat(fd, &st) == 0) {
+		v.uid = st.st_uid;
+		v.gid = st.st_gid;
+		v.mode = st.st_mode & 07777;
+	}
+	*ret = v;
+	return 0;
+}

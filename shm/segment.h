@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * segment.h - one attached segment file of this process
+ *
+ * There is one struct im_seg per segment (device and inode) and way of access, shared by
+ * several opens and counted. Its number id (0 .. IM_SEGS-1) indexes thread-local caches.
+ */
+#ifndef IM_SEGMENT_H
+#define IM_SEGMENT_H
+
+#include "atomic.h"
+#include "layout.h"
+
+#include <sys/types.h>
+
+#define IM_SEGS 32
+#define IM_STRAYS 8
+
+struct im_seg {
+	unsigned char *base; /* the whole file, mapped */
+	struct fmt_header *h;
+	struct fmt_extent *table;
+	struct fmt_owner *owners;
+	struct fmt_line *lines;
+	unsigned char *user;
+	unsigned char *extents;
+	/* copies of constants, validated at attach; the segment's own are not used again */
+	uint64_t len;
+	uint64_t extent_off;
+	uint64_t hash_seed;
+	uint32_t extent_len;
+	uint32_t extent_shift;
+	uint32_t unit_shift;
+	uint32_t n_extents;
+	uint32_t n_owners;
+	uint32_t n_lines;
+	uint32_t n_shards;
+	uint64_t fixed_len; /* bytes below extent_off that count against any limit, without table */
+	uint64_t user_len;
+	uint64_t user_geo[4];
+	/* this process */
+	int fd; /* O_CLOEXEC; checked against dev and ino before each use */
+	bool rdonly;
+	unsigned id;
+	unsigned refs;
+	uint32_t self;      /* slot | generation << 10; 0: not claimed; see im_owner_ready() */
+	int fork_fd;        /* in a forked child: opened in the atfork handler; else -1 */
+	int claim_fd;       /* the description a byte is being locked on; else -1 */
+	uint32_t stray[IM_STRAYS]; /* 1 + extents still to be freed; im_space_drop() */
+	void *lock_page;    /* the mapping that holds the owner byte's lock */
+	uint64_t interrupts; /* counted by im_seg_interrupt() */
+	dev_t dev;
+	ino_t ino;
+	char name[4096]; /* path of the file */
+	char why[160];   /* why it cannot be written, "" when it can */
+};
+
+struct im_seg_create {
+	uint64_t limit;
+	uint64_t max;
+	unsigned mode;
+	uint32_t gid; /* UINT32_MAX: leave */
+	uint32_t extent_shift;
+	uint32_t unit_shift;
+	uint32_t n_shards;
+	uint32_t n_owners;
+	uint32_t n_lines;
+	uint64_t user_len;
+	uint64_t user_geo[4];
+	uint64_t ttl_ns;
+	bool reserve; /* back the whole limit with memory now */
+	/* fill the user area of the mapped segment; called before the magic is stored */
+	int (*build)(struct im_seg *seg);
+};
+
+struct im_why {
+	char *buf; /* may be NULL */
+	size_t cap;
+};
+
+/* One line "NAME: what and where" into @why; returns @err. */
+int im_why(const struct im_why *why, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#define IM_ATTACH_RDONLY 1u
+#define IM_ATTACH_FOREIGN 2u
+
+/* "name", "/name" -> /dev/shm/name; other paths as they are. @path has 4096 bytes. */
+int im_seg_path(const char *name, char *path, const struct im_why *why);
+
+/*
+ * Attach the file at @path. Validates every number of the header; claims an owner slot
+ * unless read-only. Errors: -ENOENT, -EBADF not ours or truncated, -EPROTONOSUPPORT version,
+ * features, byte order, -EAGAIN still being created, -ESTALE from before the last boot,
+ * -EUCLEAN its numbers or their checksum are wrong, -EACCES, -EUSERS, -ENOMEM, -ENOSYS; a
+ * creator that died half way is -EBADF for an attach.
+ */
+int im_seg_attach(const char *path, unsigned flags, const struct im_why *why,
+		  struct im_seg **ret_seg);
+
+/*
+ * Create the file, or complete it when its creator died half way: -EEXIST when a whole one
+ * is there, -EAGAIN when another process is creating it. The one that holds the creation
+ * byte's lock and sees no magic builds. Then attached as by im_seg_attach().
+ */
+int im_seg_create(const char *path, const struct im_seg_create *how, const struct im_why *why,
+		  struct im_seg **ret_seg);
+
+void im_seg_detach(struct im_seg *seg);
+
+/* Remove the name if the file is a segment (or one never completed): 0 or a negative errno. */
+int im_seg_unlink(const char *path, const struct im_why *why);
+
+/* The same file as at attach? Descriptor numbers are reused behind our back. */
+bool im_seg_is(const struct im_seg *seg, int fd);
+
+/* Does seg->fd still name this file? If not, reopen it by name; -EBADF when impossible. */
+int im_seg_fd(struct im_seg *seg);
+
+/* Ends waits in this process; async-signal-safe. */
+void im_seg_interrupt(struct im_seg *seg);
+
+im_inline unsigned char *im_seg_extent(const struct im_seg *seg, uint32_t ext)
+{
+	return seg->extents + ((uint64_t)ext << seg->extent_shift);
+}
+
+#endif

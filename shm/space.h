@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space.h - the extent table: which extents are free, who has the others
+ *
+ * Everything that moves an extent into or out of the free queue happens here, under the
+ * space lock; other words change by compare-and-swap in their holder's hands. A kill between
+ * any two instructions loses no extent (space.c, invariants space.I1 ...).
+ */
+#ifndef IM_SPACE_H
+#define IM_SPACE_H
+
+#include "lock.h"
+
+/*
+ * im_space_take() - one free extent, backed by memory, PRIVATE to this process
+ * @after: FMT_NO_EXTENT, or the last extent of a chain of ours: the new one becomes its
+ *         next, with state PIECE
+ *
+ * Return: 0; -EDQUOT the limit is reached; -ENOSPC, -EFBIG the system has none; -EBUSY,
+ * -EINTR. Its word is then *@ret_word, its fill and books 0. Call without locks.
+ * Cost: one short lock; a fallocate() the first time an extent is used.
+ */
+int im_space_take(struct im_seg *seg, uint32_t after, struct im_wait *wait, uint32_t *ret_ext,
+		  uint64_t *ret_word);
+
+/*
+ * im_space_free() - an extent, or a whole chain, becomes free
+ * @first, @last, @n: first to last are linked by next; @n is their number; a single extent
+ *         is first == last, n 1
+ * @word:  the exact word of @first; when the table holds another one nothing is done, since
+ *         it happened already
+ *
+ * The generation of @first rises before the first byte can be reused. May be called with a
+ * shard lock held. O(1). Return: 0; -EBUSY, -EINTR: nothing was done.
+ */
+int im_space_free(struct im_seg *seg, uint32_t first, uint32_t last, uint32_t n, uint64_t word,
+		  struct im_wait *wait);
+
+/*
+ * im_space_drop() - a PRIVATE extent of this process, with its chain, is not wanted
+ *
+ * Freed at once, or, when the space lock is busy, by a later im_space_take() or when this
+ * process leaves or dies; never waits. Call without the space lock.
+ */
+void im_space_drop(struct im_seg *seg, uint32_t ext);
+
+/* PRIVATE extents that left by compare-and-swap (to a shard): lowers the owner's count. */
+void im_space_handed_over(struct im_seg *seg);
+
+/* Change the limit, in bytes. -EINVAL below the least; -ENOSPC; -EBUSY. */
+int im_space_set_limit(struct im_seg *seg, uint64_t limit, struct im_wait *wait);
+
+/* For the creator: nothing is in use. How many extents @limit allows. */
+void im_space_init(struct im_seg *seg, uint64_t limit);
+uint32_t im_space_extents(const struct im_seg *seg, uint64_t limit);
+
+/*
+ * Free the PRIVATE extents of @slot with their chains. The caller holds the slot's byte and
+ * @seg->self is an owner that others can tell alive. 0; -EBUSY, -EINTR, -EUCLEAN.
+ */
+int im_space_free_owner(struct im_seg *seg, uint32_t slot, struct im_wait *wait);
+
+/* Bytes used of the limit; extents that may still be taken. */
+uint64_t im_space_used(const struct im_seg *seg);
+im_inline bool im_space_short(const struct im_seg *seg)
+{
+	const struct fmt_space *s = &seg->h->space;
+
+	return im_load32_rlx(&s->used) >= im_load32_rlx(&s->limit_n);
+}
+
+/* Walk the table and the queue and compare; a line per finding. Takes the space lock. */
+int im_space_check(struct im_seg *seg, void (*report)(void *arg, const char *line), void *arg,
+		   struct im_wait *wait);
+
+#endif

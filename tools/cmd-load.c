@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cmd-load.c - ipcmap load: store entries from a file, a JSON object a line
+ *
+ * One line is in memory at a time, however long. A field that is not known is an error: a
+ * misspelt ttl_ms would make entries that never expire.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "attach.h"
+#include "cmd.h"
+#include "out.h"
+
+#define PROGRESS_LINES 4096u	 /* look at the clock only now and then ... */
+#define PROGRESS_NS 200000000ull /* ... and print no oftener than this */
+
+enum { KEEP_GOING = OPT_OWN };
+
+static const struct opt opts[] = {
+	{'k', "keep-going", NULL, "go on after a line that cannot be stored, and count them"},
+	OPT_ROW_TIMEOUT,
+	OPT_ROW_FOREIGN,
+	OPT_END,
+};
+
+struct load {
+	const char *name;
+	const char *file_name;
+	struct ipcmap *map;
+	uint64_t line;
+	uint64_t n_stored;
+	uint64_t n_failed;
+	bool progress;
+	uint64_t shown_ns;
+};
+
+/* Bytes that a field stands for; from malloc(). */
+struct bytes {
+	void *at;
+	size_t len;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/*
+ * Compact text of any JSON value. Numbers get as few digits as tell them apart: 0.1 is to
+ * come out as 0.1, not as 0.10000000000000001.
+ */
+static char *json_text(const json_t *value)
+{
+	char *text = NULL;
+
+	for (size_t digits = 15; digits <= 17; digits++) {
+		json_t *back;
+		int same;
+
+		free(text);
+		text = json_dumps(value,
+				  JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+		back = text ? json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+		same = json_equal(back, value);
+		json_decref(back);
+		if (same)
+			break;
+	}
+	return text;
+}
+
+/* One of the pair name, name_b64 as bytes; NULL, or what is wrong. */
+static const char *get_bytes(const json_t *obj, const char *name, const char *name_b64,
+			     bool any_json, struct bytes *ret)
+{
+	static char wrong[64];
+	const json_t *text = json_object_get(obj, name);
+	const json_t *b64 = json_object_get(obj, name_b64);
+
+	*wrong = 0;
+	if (!text == !b64) {
+		snprintf(wrong, sizeof wrong, text ? "both %s and %s" : "neither %s nor %s",
+			 name, name_b64);
+	} else if (b64) {
+		/* a zero byte inside would end the text early and be missed */
+		if (json_is_string(b64) &&
+		    strlen(json_string_value(b64)) == json_string_length(b64))
+			ret->at = text_decode(TEXT_BASE64, json_string_value(b64), &ret->len);
+		if (!ret->at)
+			snprintf(wrong, sizeof wrong, "%s is not base64", name_b64);
+	} else if (json_is_string(text)) {
+		ret->len = json_string_length(text);
+		ret->at = text_encode(TEXT_RAW, json_string_value(text), ret->len);
+	} else if (any_json) {
+		ret->at = json_text(text);
+		ret->len = ret->at ? strlen(ret->at) : 0;
+	} else {
+		snprintf(wrong, sizeof wrong, "%s is not a string", name);
+	}
+	if (!*wrong && !ret->at)
+		die_nomem();
+	return *wrong ? wrong : NULL;
+}
+
+static const char *get_options(const json_t *obj, struct ipcmap_put_options *how)
+{
+	static const char *const known[] = {"key",    "key_b64", "value",   "value_b64",
+					    "ttl_ms", "type",	 "version", "length"};
+	static char wrong[96];
+	const char *field;
+	json_t *v;
+
+	json_object_foreach((json_t *)obj, field, v)
+	{
+		json_int_t n = json_integer_value(v);
+		bool found = false;
+
+		for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+			found = found || strcmp(known[i], field) == 0;
+		if (!found) {
+			snprintf(wrong, sizeof wrong, "unknown field %.64s", field);
+			return wrong;
+		}
+		if (strcmp(field, "ttl_ms") == 0 && !json_is_null(v)) {
+			if (!json_is_integer(v) || n < 1 || n > INT64_MAX / 1000000)
+				return "ttl_ms is not a number of milliseconds above 0";
+			how->ttl_ns = (uint64_t)n * 1000000u;
+		}
+		if (strcmp(field, "type") == 0) {
+			if (!json_is_integer(v) || n < 0 || n > 255)
+				return "type is not a number from 0 to 255";
+			how->type = (uint32_t)n;
+		}
+	}
+	return NULL;
+}
+
+/* Store what a line says; NULL, or what is wrong with it. */
+static const char *store(struct load *l, const json_t *obj)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	struct bytes key = {0}, val = {0};
+	const char *wrong = json_is_object(obj) ? get_options(obj, &how) : "not an object";
+
+	if (!wrong)
+		wrong = get_bytes(obj, "key", "key_b64", false, &key);
+	if (!wrong && (key.len < 1 || key.len > IPCMAP_KEY_MAX))
+		wrong = key.len ? "the key is longer than 65535 bytes" : "the key is empty";
+	if (!wrong)
+		wrong = get_bytes(obj, "value", "value_b64", true, &val);
+	if (!wrong) {
+		int rc = ipcmap_put(l->map, key.at, key.len, val.at, val.len, &how);
+
+		wrong = rc < 0 ? ipcmap_strerror(rc) : NULL;
+	}
+	free(key.at);
+	free(val.at);
+	return wrong;
+}
+
+static void show_progress(struct load *l, bool force)
+{
+	uint64_t now;
+
+	if (!l->progress || (!force && l->line % PROGRESS_LINES))
+		return;
+	now = now_ns();
+	if (!force && now - l->shown_ns < PROGRESS_NS)
+		return;
+	l->shown_ns = now;
+	if (force)
+		fputs("\r\033[K", stderr);
+	else
+		fprintf(stderr, "\r%llu stored", (unsigned long long)l->n_stored);
+	fflush(stderr);
+}
+
+/* One line of the file; false when it could not be stored. */
+static bool load_line(struct load *l, const char *line, size_t len)
+{
+	json_error_t error;
+	json_t *obj;
+	const char *wrong;
+
+	if (strspn(line, " \t\r\n") == len)
+		return true;
+	obj = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
+			 &error);
+	wrong = obj ? store(l, obj) : error.text;
+	if (wrong) {
+		char *shown = text_escape(wrong, strlen(wrong));
+
+		show_progress(l, true);
+		say(l->name, "%s:%llu: %s", l->file_name, (unsigned long long)l->line, shown);
+		free(shown);
+		l->n_failed++;
+	} else {
+		l->n_stored++;
+	}
+	json_decref(obj);
+	return !wrong;
+}
+
+static int load_file(struct load *l, FILE *file, bool keep_going)
+{
+	char *line = NULL;
+	size_t cap = 0;
+	ssize_t len;
+	bool ok = true;
+
+	while ((ok || keep_going) && (errno = 0, len = getline(&line, &cap, file)) >= 0) {
+		l->line++;
+		ok = load_line(l, line, (size_t)len);
+		show_progress(l, false);
+	}
+	if (ok && !feof(file)) {
+		say(l->name, "%s: %s", l->file_name, strerror(errno));
+		ok = false;
+	}
+	free(line);
+	show_progress(l, true);
+	if (l->n_failed)
+		printf("%llu stored, %llu failed\n", (unsigned long long)l->n_stored,
+		       (unsigned long long)l->n_failed);
+	else
+		printf("%llu stored\n", (unsigned long long)l->n_stored);
+	return ok && !l->n_failed ? DONE : BAD;
+}
+
+static int run(struct args *a)
+{
+	struct load l = {.progress = isatty(STDERR_FILENO)};
+	const char *path;
+	FILE *file = stdin;
+	bool keep_going = false;
+
+	while (args_next(a) == 'k')
+		keep_going = true;
+	l.name = args_take(a, "NAME");
+	path = args_more(a);
+	args_end(a);
+	l.file_name = path && strcmp(path, "-") != 0 ? path : "standard input";
+	l.map = attach(a, l.name, 0);
+	if (!l.map)
+		return BAD;
+	if (path && strcmp(path, "-") != 0)
+		file = fopen(path, "re");
+	if (!file) {
+		say(l.name, "%s: %s", path, strerror(errno));
+		return BAD;
+	}
+	return load_file(&l, file, keep_going);
+}
+
+const struct verb cmd_load = {
+	.name = "load",
+	.operands = "NAME [FILE|-]",
+	.summary = "store entries from a file, a JSON object a line",
+	.opts = opts,
+	.notes = "A line is {\"key\":\"..\",\"value\":..}; bytes that are not UTF-8 are in\n"
+		 "key_b64 and value_b64. A value that is not a string is stored as compact\n"
+		 "JSON text. Optional: ttl_ms, type; version and length, which get --json\n"
+		 "prints, are ignored. At the first line that cannot be stored it stops\n"
+		 "with status 3; what was stored before stays.\n",
+	.run = run,
+};
