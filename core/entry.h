@@ -126,26 +126,25 @@ im_inline bool im_key_equal(const unsigned char *shared, const void *key, size_t
 
 #else
 
-/* Inline for the usual lengths: two overlapping words, or whole words and a last one. */
+/* Inline up to 64 bytes: two overlapping words, or whole words and a last one. */
 im_inline bool im_key_equal(const unsigned char *shared, const void *key, size_t len)
 {
 	const unsigned char *k = key;
-	uint64_t a, b, x = 0;
+	uint64_t x = 0;
 
-	if (len >= 8) {
-		if (len > 64)
-			return memcmp(shared, k, len) == 0;
-		for (size_t i = 0; i + 8 < len; i += 8) {
-			memcpy(&a, shared + i, 8);
-			memcpy(&b, k + i, 8);
-			x |= a ^ b;
-		}
-		memcpy(&a, shared + len - 8, 8);
-		memcpy(&b, k + len - 8, 8);
-		return (x | (a ^ b)) == 0;
+	if (unlikely(len < 8)) {
+		for (size_t i = 0; i < len; i++)
+			x |= (uint64_t)(shared[i] ^ k[i]);
+		return x == 0;
 	}
-	for (size_t i = 0; i < len; i++)
-		x |= (uint64_t)(shared[i] ^ k[i]);
+	x = *(const im_word *)shared ^ *(const im_word *)k;
+	x |= *(const im_word *)(shared + len - 8) ^ *(const im_word *)(k + len - 8);
+	if (likely(len <= 16))
+		return x == 0;
+	if (len > 64)
+		return memcmp(shared, k, len) == 0;
+	for (size_t i = 8; i + 8 < len; i += 8)
+		x |= *(const im_word *)(shared + i) ^ *(const im_word *)(k + i);
 	return x == 0;
 }
 

@@ -47,11 +47,11 @@ im_inline struct fmt_bucket *im_bucket(const struct ipcmap *m, const uint32_t *d
 	if (unlikely(k >= m->dir_cap))
 		return NULL;
 	ext = im_load32_rlx(&dir[k]);
-	if (unlikely(ext >= m->seg->n_extents))
+	if (unlikely(ext >= m->n_extents))
 		return NULL;
-	b &= (UINT64_C(1) << m->dir_shift) - 1;
-	return (struct fmt_bucket *)(void *)(im_seg_extent(m->seg, ext) +
-					     (b << FMT_BUCKET_SHIFT));
+	b = b << FMT_BUCKET_SHIFT & m->extent_mask;
+	return (struct fmt_bucket *)(void *)(m->extents + ((uint64_t)ext << m->extent_shift) +
+					     b);
 }
 
 /* The overflow bucket that a tag word links to; NULL when there is none or it cannot be. */

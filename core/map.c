@@ -236,6 +236,29 @@ static int open_seg(const char *name, const struct ipcmap_options *o, const stru
 					: attach(path, o, why, ret_seg);
 }
 
+static void fill(struct ipcmap *m, struct im_seg *seg)
+{
+	m->seg = seg;
+	m->base = seg->base;
+	m->shards = (struct fmt_shard *)(void *)seg->user;
+	m->dirs = (uint32_t *)(void *)(seg->user + (size_t)seg->n_shards * FMT_SHARD_LEN);
+	m->hash_seed = seg->hash_seed;
+	m->dir_cap = (uint32_t)seg->user_geo[FMT_GEO_DIR_CAP];
+	m->n_extents = seg->n_extents;
+	m->ref_first = (uint32_t)(seg->extent_off >> seg->unit_shift);
+	m->ref_n = (uint32_t)((uint64_t)seg->n_extents << seg->extent_shift >> seg->unit_shift);
+	m->extent_mask = seg->extent_len - 1;
+	m->unit_shift = (uint8_t)seg->unit_shift;
+	m->extent_shift = (uint8_t)seg->extent_shift;
+	m->shard_drop = (uint8_t)(12 - log2_floor(seg->n_shards));
+	m->dir_shift = (uint8_t)(seg->extent_shift - FMT_BUCKET_SHIFT);
+	m->extents = seg->extents;
+	m->token = &im_tokens[seg->id];
+	m->shared = &seg->h->shared;
+	m->id = seg->id;
+	m->n_shards = seg->n_shards;
+}
+
 int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcmap **ret_map)
 {
 	const struct ipcmap_options none = IPCMAP_OPTIONS_INIT;
@@ -255,14 +278,7 @@ int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcma
 		free(m);
 		return r;
 	}
-	m->seg = seg;
-	m->shards = (struct fmt_shard *)(void *)seg->user;
-	m->dirs = (uint32_t *)(void *)(seg->user + (size_t)seg->n_shards * FMT_SHARD_LEN);
-	m->hash_seed = seg->hash_seed;
-	m->n_shards = seg->n_shards;
-	m->dir_cap = (uint32_t)seg->user_geo[FMT_GEO_DIR_CAP];
-	m->shard_bits = log2_floor(seg->n_shards);
-	m->dir_shift = seg->extent_shift - FMT_BUCKET_SHIFT;
+	fill(m, seg);
 	m->deadline_ns = o->deadline_ns ? o->deadline_ns : DEADLINE_DEFAULT_NS;
 	*ret_map = m;
 	return 0;

@@ -9,28 +9,62 @@
 #include "hash.h"
 #include "ipcmap.h"
 #include "lock.h"
+#include "owner.h"
 #include "segment.h"
 
 struct ipcmap {
+	/* what a get needs, together: copies of constants of the segment */
 	struct im_seg *seg;
+	const unsigned char *base;
 	struct fmt_shard *shards;
 	uint32_t *dirs;
 	uint64_t hash_seed;
-	uint32_t n_shards;
 	uint32_t dir_cap;
-	unsigned shard_bits;
-	unsigned dir_shift; /* buckets per index extent, as a shift */
+	uint32_t n_extents;
+	uint32_t ref_first; /* of the first extent's first byte */
+	uint32_t ref_n;     /* references there are in all extents */
+	uint32_t extent_mask;
+	uint8_t unit_shift;
+	uint8_t extent_shift;
+	uint8_t shard_drop; /* 12 less the bits of the shard */
+	uint8_t dir_shift;  /* buckets per index extent, as a shift */
+	unsigned char *extents;
+	const uint64_t *token; /* of the segment in im_tokens */
+	struct fmt_line *shared;
+	uint32_t id;
+	/* the rest */
+	uint32_t n_shards;
 	uint64_t deadline_ns;
 };
 
 im_inline uint32_t im_map_shard(const struct ipcmap *m, uint64_t hash)
 {
-	return (uint32_t)(hash >> 52) >> (12 - m->shard_bits);
+	return (uint32_t)(hash >> 52) >> m->shard_drop;
 }
 
 im_inline uint32_t *im_map_dir(const struct ipcmap *m, uint32_t shard)
 {
 	return m->dirs + (size_t)shard * m->dir_cap;
+}
+
+/* im_line() and im_count_get() for a handle, whose copies are near. */
+im_inline void im_map_count_get(const struct ipcmap *m, bool hit)
+{
+	struct im_tls *t = &im_tls;
+	uint64_t token = im_load_rlx(m->token);
+	struct fmt_line *line;
+
+	if (likely(t->token[m->id] == token && token))
+		line = t->line[m->id];
+	else
+		line = im_owner_line(m->seg);
+	if (unlikely(line == m->shared)) {
+		im_add_rlx(&line->gets, 1);
+		im_add_rlx(&line->hits, hit);
+		return;
+	}
+	im_store_rlx(&line->gets, im_load_rlx(&line->gets) + 1);
+	im_store_rlx(&line->hits, im_load_rlx(&line->hits) + hit);
 }
 
 int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcmap **ret_map);

@@ -25,6 +25,10 @@
  *  - every attempt is bounded by the chain (IM_CHAIN_MAX) and the copy, and there are at most
  *    TRIES: then BUSY.
  * Bytes that are no entry, and references out of bounds, are no match.
+ *
+ * read_fast() is the first attempt, for what is common: no value in a chain, none longer than
+ * LONG, nothing that changed meanwhile. It decides nothing else: everything unusual goes to
+ * attempt(), which is the whole protocol. The order of loads is the same in both.
  */
 #include "read.h"
 
@@ -243,10 +247,9 @@ static im_cold int try_again(struct get *g, struct ipcmap_value *v, bool wanted)
 	return IPCMAP_BUSY;
 }
 
-im_inline int read_key(const struct ipcmap *m, const void *key, size_t key_len,
-		       struct ipcmap_value *v, bool wanted)
+static im_cold int read_slow(const struct ipcmap *m, const void *key, size_t key_len,
+			     uint64_t hash, struct ipcmap_value *v, bool wanted)
 {
-	uint64_t hash = im_hash(m->hash_seed, key, key_len);
 	uint32_t shard = im_map_shard(m, hash);
 	struct get g = {
 		.m = m,
@@ -256,44 +259,141 @@ im_inline int read_key(const struct ipcmap *m, const void *key, size_t key_len,
 		.hash = hash,
 		.key_len = (uint32_t)key_len,
 	};
-	struct fmt_line *line = im_line(m->seg);
 	int r;
 
-	im_count(m->seg, line, &line->gets);
 	r = attempt(&g, v, wanted);
-	if (unlikely(r == AGAIN))
-		r = try_again(&g, v, wanted);
-	if (r == 0 || r == IPCMAP_SHORT)
-		im_count(m->seg, line, &line->hits);
+	return r == AGAIN ? try_again(&g, v, wanted) : r;
+}
+
+/* ---- the common case ---- */
+
+#define SLOW 3
+
+/* The entry's place if the reference and both header words are what the common case needs. */
+im_inline const unsigned char *usual_entry(const struct ipcmap *m, uint32_t ref, uint32_t want,
+					   size_t key_len, uint64_t *ret_w0, uint32_t *ret_len)
+{
+	const unsigned char *p = m->base + ((uint64_t)ref << m->unit_shift);
+	uint64_t w1;
+
+	if (unlikely(ref - m->ref_first >= m->ref_n))
+		return NULL;
+	w1 = im_load_rlx((const uint64_t *)(const void *)(p + 8));
+	*ret_w0 = im_load_rlx((const uint64_t *)(const void *)p);
+	*ret_len = (uint32_t)w1;
+	if (unlikely((uint32_t)(w1 >> 32) != want || (uint32_t)w1 > LONG ||
+		     *ret_w0 & ~(FMT_VERSION_MASK | UINT64_C(0xff) << 56)))
+		return NULL;
+	/* inside its extent: extent_off is a multiple of the extent's length */
+	if (unlikely(((uint32_t)(p - m->base) & m->extent_mask) + FMT_ENTRY_HEAD + key_len +
+			     (uint32_t)w1 >
+		     (uint64_t)m->extent_mask + 1))
+		return NULL;
+	return p + FMT_ENTRY_HEAD;
+}
+
+/* What the common case hands back besides the bytes. */
+struct meta {
+	uint64_t word0; /* version and type */
+	uint32_t len;
+};
+
+im_inline int read_fast(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
+			void *buf, size_t cap, struct meta *ret)
+{
+	uint32_t shard = im_map_shard(m, hash);
+	const struct fmt_shard *s = &m->shards[shard];
+	uint64_t seq = im_load_acq(&s->reclaim_seq), floor = im_load_acq(&s->floor);
+	/* ord(geometry) */
+	uint64_t geometry = im_load_acq(&s->geometry), t0, t1;
+	uint32_t want = (uint32_t)(key_len - 1) | (uint32_t)hash << 16;
+	unsigned tag = im_hash_tag(hash), fit, hops = IM_CHAIN_MAX;
+	struct fmt_bucket *b;
+
+	if (unlikely(!(geometry & FMT_BUCKETS_MASK)))
+		return IPCMAP_NOTFOUND;
+	b = im_bucket(m, im_map_dir(m, shard), im_bucket_of(hash, geometry & FMT_BUCKETS_MASK));
+	while (likely(b != NULL) && hops--) {
+		t0 = im_load_acq(&b->tags[0]);
+		t1 = im_load_acq(&b->tags[1]);
+		fit = im_bucket_match(t0, t1, tag);
+		if (likely(fit)) {
+			unsigned i = (unsigned)__builtin_ctz(fit);
+			/* ord(publish) */
+			uint32_t ref = im_load32_acq(&b->ref[i]);
+			const unsigned char *p;
+
+			if (unlikely(im_tag_at(im_load_acq(&b->tags[i >> 3]), i) != tag))
+				return SLOW;
+			p = usual_entry(m, ref, want, key_len, &ret->word0, &ret->len);
+			if (unlikely(!p) || unlikely(ret->len > cap) ||
+			    unlikely(!im_key_equal(p, key, key_len)))
+				return SLOW;
+			im_copy_racy(buf, p + key_len, ret->len);
+			/* ord(reclaim) */
+			im_read_barrier();
+			if (unlikely(im_load_acq(&s->reclaim_seq) != seq) ||
+			    unlikely((ret->word0 & FMT_VERSION_MASK) < floor))
+				return SLOW;
+			return 0;
+		}
+		if (likely(!(t1 >> FMT_LINK_SHIFT)))
+			/* ord(moves), ord(geometry) */
+			return likely(im_load_acq(&s->geometry) == geometry) ? IPCMAP_NOTFOUND
+									      : SLOW;
+		b = im_bucket_next(m->seg, t1);
+	}
+	return SLOW;
+}
+
+/* ---- the calls ---- */
+
+static im_cold int get_slow(const struct ipcmap *m, const void *key, size_t key_len,
+			    uint64_t hash, void *buf, size_t cap, size_t *ret_len)
+{
+	struct ipcmap_value v = {.buf = buf, .cap = cap};
+	int r = read_slow(m, key, key_len, hash, &v, true);
+
+	if (ret_len && (r == 0 || r == IPCMAP_SHORT))
+		*ret_len = v.len;
+	im_map_count_get(m, r == 0 || r == IPCMAP_SHORT);
 	return r;
 }
 
 int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *buf, size_t cap,
 		size_t *ret_len)
 {
-	struct ipcmap_value v = {.buf = buf, .cap = cap};
-	int r = read_key(m, key, key_len, &v, true);
+	uint64_t hash = im_hash(m->hash_seed, key, key_len);
+	struct meta meta;
+	int r = read_fast(m, key, key_len, hash, buf, cap, &meta);
 
-	if (ret_len && (r == 0 || r == IPCMAP_SHORT))
-		*ret_len = v.len;
+	if (unlikely(r == SLOW))
+		return get_slow(m, key, key_len, hash, buf, cap, ret_len);
+	if (likely(r == 0) && ret_len)
+		*ret_len = meta.len;
+	im_map_count_get(m, r == 0);
 	return r;
 }
 
 int im_read_getx(const struct ipcmap *m, const void *key, size_t key_len,
 		 struct ipcmap_value *ret)
 {
-	struct ipcmap_value v = {.buf = ret->buf, .cap = ret->cap};
-	int r = read_key(m, key, key_len, &v, true);
+	uint64_t hash = im_hash(m->hash_seed, key, key_len);
+	struct ipcmap_value v = *ret;
+	int r = read_slow(m, key, key_len, hash, &v, true);
 
 	if (r == 0 || r == IPCMAP_SHORT)
 		*ret = v;
+	im_map_count_get(m, r == 0 || r == IPCMAP_SHORT);
 	return r;
 }
 
 int im_read_exists(const struct ipcmap *m, const void *key, size_t key_len)
 {
+	uint64_t hash = im_hash(m->hash_seed, key, key_len);
 	struct ipcmap_value v = {0};
-	int r = read_key(m, key, key_len, &v, false);
+	int r = read_slow(m, key, key_len, hash, &v, false);
 
+	im_map_count_get(m, r == 0);
 	return r == 0 ? 1 : r == IPCMAP_NOTFOUND ? 0 : r;
 }

@@ -171,36 +171,36 @@ im_inline void im_fill_racy(void *dst, const void *src, size_t len)
 
 #else
 
-/* Lengths up to 64 without a call: two or four overlapping moves. */
+/* Unaligned words and pairs of them; may alias anything. */
+typedef uint64_t im_word __attribute__((aligned(1), may_alias));
+typedef uint64_t im_pair __attribute__((vector_size(16), aligned(1), may_alias));
+
+/* Lengths from 8 to 64 without a call: two or four overlapping moves. */
 im_inline void im_copy_racy(void *dst, const void *src, size_t len)
 {
 	unsigned char *d = dst;
 	const unsigned char *s = src;
 
 	AO_compiler_barrier();
-	if (len > 64) {
+	if (len >= 16 && len <= 64) {
+		im_pair a = *(const im_pair *)s, b = *(const im_pair *)(s + len - 16);
+
+		if (len > 32) {
+			im_pair c = *(const im_pair *)(s + 16);
+			im_pair e = *(const im_pair *)(s + len - 32);
+
+			*(im_pair *)(d + 16) = c;
+			*(im_pair *)(d + len - 32) = e;
+		}
+		*(im_pair *)d = a;
+		*(im_pair *)(d + len - 16) = b;
+	} else if (len > 64) {
 		memcpy(d, s, len);
-	} else if (len > 32) {
-		char a[32], b[32];
-
-		memcpy(a, s, 32);
-		memcpy(b, s + len - 32, 32);
-		memcpy(d, a, 32);
-		memcpy(d + len - 32, b, 32);
-	} else if (len >= 16) {
-		char a[16], b[16];
-
-		memcpy(a, s, 16);
-		memcpy(b, s + len - 16, 16);
-		memcpy(d, a, 16);
-		memcpy(d + len - 16, b, 16);
 	} else if (len >= 8) {
-		uint64_t a, b;
+		uint64_t a = *(const im_word *)s, b = *(const im_word *)(s + len - 8);
 
-		memcpy(&a, s, 8);
-		memcpy(&b, s + len - 8, 8);
-		memcpy(d, &a, 8);
-		memcpy(d + len - 8, &b, 8);
+		*(im_word *)d = a;
+		*(im_word *)(d + len - 8) = b;
 	} else {
 		for (size_t i = 0; i < len; i++)
 			d[i] = s[i];

@@ -369,21 +369,27 @@ static int claim(struct im_seg *seg, bool patient)
 	return 0;
 }
 
-int im_owner_claim(struct im_seg *seg)
+/* Under the life lock. Threads that found the old token go on in the shared line with it. */
+static int claim_anew(struct im_seg *seg)
 {
-	int rc = seg->rdonly ? 0 : claim(seg, true);
+	uint64_t *token = &im_tokens[seg->id];
+	uint64_t old = im_load_rlx(token);
+	int rc;
 
-	/* owner.I5, ord(token) */
-	if (rc == 0)
-		im_store_rel(&im_tokens[seg->id], im_life_token());
+	im_store_rlx(token, 0);
+	rc = claim(seg, true);
+	/* owner.I5; ord(token): the slot is complete. Pairs with im_owner_ready(). */
+	im_store_rel(token, rc == 0 || !old ? im_life_token() : old);
 	return rc;
 }
 
-/* Threads that found the old token read on in the shared line, with it. */
+int im_owner_claim(struct im_seg *seg)
+{
+	return seg->rdonly || seg->self ? 0 : claim_anew(seg);
+}
+
 static int ready_slow(struct im_seg *seg)
 {
-	uint64_t *token = &im_tokens[seg->id];
-	uint64_t old;
 	int rc;
 
 	if (seg->rdonly)
@@ -391,15 +397,7 @@ static int ready_slow(struct im_seg *seg)
 	rc = im_life_lock();
 	if (rc < 0)
 		return rc;
-	old = im_load_rlx(token);
-	if (!seg->self) {
-		im_store_rlx(token, 0);
-		rc = claim(seg, true);
-		/* owner.I5; ord(token): the slot is complete. Pairs with im_owner_ready(). */
-		im_store_rel(token, rc == 0 || !old ? im_life_token() : old);
-	} else if (!old) {
-		im_store_rel(token, im_life_token());
-	}
+	rc = im_owner_claim(seg);
 	im_life_unlock();
 	return rc;
 }

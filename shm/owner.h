@@ -54,7 +54,7 @@ void im_owner_sweep(struct im_seg *seg);
  */
 extern uint32_t *(*im_owner_word)(struct im_seg *seg, uint32_t i);
 
-/* For segment.c, under the life lock: a slot for a new attach; nothing to do read-only. */
+/* For segment.c, under the life lock: as im_owner_ready(), but 0 when read-only. */
 int im_owner_claim(struct im_seg *seg);
 
 /* For life.c: a new life of this process begins; a thread of it ends. */

@@ -492,6 +492,9 @@ static int attach(const char *path, unsigned flags, const struct im_why *why,
 	if (!seg)
 		return attach_new(fd, &st, flags, path, why, ret_seg);
 	close(fd);
+	rc = join(seg, why); /* inherited by fork(), it has no slot yet */
+	if (rc < 0)
+		return rc;
 	seg->refs++;
 	*ret_seg = seg;
 	return 0;

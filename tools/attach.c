@@ -15,6 +15,19 @@
 #define NAP_NS 5000000ull	  /* between two looks: far below what a person notices */
 #define PATIENCE_NS 2000000000ull /* the library's own default for waits */
 
+/* The library's reason begins with the path; the tool's line has the name already. */
+static void drop_path(char *why, const char *name)
+{
+	size_t len;
+	char *at;
+
+	name += *name == '/' && !strchr(name + 1, '/');
+	len = strlen(name);
+	at = *why == '/' ? strstr(why, name) : NULL;
+	if (at && strncmp(at + len, ": ", 2) == 0)
+		memmove(why, at + len + 2, strlen(at + len + 2) + 1);
+}
+
 int attach_try(const char *name, struct ipcmap_options *o, char *why, size_t why_cap,
 	       struct ipcmap **ret_map)
 {
@@ -28,10 +41,13 @@ int attach_try(const char *name, struct ipcmap_options *o, char *why, size_t why
 		*why = 0;
 		rc = ipcmap_open(name, o, ret_map);
 		if (rc != IPCMAP_CREATING || patience == IPCMAP_NOWAIT || waited >= patience)
-			return rc;
+			break;
 		nanosleep(&nap, NULL);
 		waited += NAP_NS;
 	}
+	if (rc < 0)
+		drop_path(why, name);
+	return rc;
 }
 
 const char *attach_reason(int rc, const char *why)
@@ -41,6 +57,19 @@ const char *attach_reason(int rc, const char *why)
 	if (rc == IPCMAP_NOTFOUND)
 		return "no such map";
 	return ipcmap_strerror(rc);
+}
+
+/* Is it only that the map is another user's? */
+static bool foreign_would_do(const char *name, struct ipcmap_options o)
+{
+	struct ipcmap *map = NULL;
+
+	o.flags |= IPCMAP_FOREIGN;
+	o.why_cap = 0;
+	if (ipcmap_open(name, &o, &map) < 0)
+		return false;
+	ipcmap_close(map);
+	return true;
 }
 
 struct ipcmap *attach(const struct args *a, const char *name, unsigned flags)
@@ -54,7 +83,10 @@ struct ipcmap *attach(const struct args *a, const char *name, unsigned flags)
 	o.deadline_ns = a->timeout_ns;
 	rc = attach_try(name, &o, why, sizeof why, &map);
 	if (rc < 0) {
-		say(name, "%s", attach_reason(rc, why));
+		bool hint = rc == IPCMAP_PERM && !a->foreign && foreign_would_do(name, o);
+
+		say(name, "%s%s", attach_reason(rc, why),
+		    hint ? " (--foreign accepts it)" : "");
 		return NULL;
 	}
 	return map;

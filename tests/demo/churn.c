@@ -14,6 +14,7 @@
 
 #define KILL_MS_MIN 20u /* 50 on average */
 #define KILL_MS_MAX 80u
+#define AIM_NS 5000000u /* writes come every few microseconds, when it runs at all */
 
 static char *name, *oracle, *dir;
 static pid_t pids[DEMO_WRITERS];
@@ -36,6 +37,15 @@ static void start(unsigned i)
 		_exit(3);
 	execl(path, path, name, oracle, i == DEMO_PUBLISHER ? NULL : id, NULL);
 	demo_die(path, strerror(errno));
+}
+
+/* Wait for the victim to be inside a write: there it hurts most. */
+static void aim(const struct demo_writer *victim)
+{
+	uint64_t stop = demo_now() + AIM_NS;
+
+	while (!atomic_load(&victim->writing) && demo_now() < stop)
+		;
 }
 
 /* Kill a child and take its status; was the kill what ended it? */
@@ -78,6 +88,8 @@ int main(int argc, char **argv)
 
 		nanosleep(&nap, NULL);
 		victim = (unsigned)((demo_random(&random) >> 32) % DEMO_WRITERS);
+		if (demo_random(&random) >> 63) /* half of them strike wherever they strike */
+			aim(&d->writers[victim]);
 		ok = end(victim) && ok;
 		demo_count(&d->kills);
 		start(victim);

@@ -36,6 +36,7 @@
 #define DEMO_CONFIG 16u /* configuration keys: the last ones of the oracle */
 #define DEMO_HOT 8u	/* keys that each worker writes most, the first of its own */
 #define DEMO_VALUE_MAX 524288u
+#define DEMO_TELL 3u   /* failed calls of a writer that are told about */
 #define DEMO_SLOTS 64u /* of the histogram: slot n counts reads of 2^n ns and more */
 
 struct demo_key {
@@ -53,11 +54,12 @@ struct demo_writer {
 	_Atomic uint64_t reads;
 	_Atomic uint64_t writes;
 	_Atomic uint64_t slowest_ns;
-	_Atomic uint64_t wrong;	 /* bytes that nobody wrote, or of another key; or no value */
-	_Atomic uint64_t stale;	 /* older than what was acknowledged, or newer than written */
-	_Atomic uint64_t failed; /* calls that ended with another error */
-	_Atomic uint64_t cut;	 /* writes in flight at a kill: found done after it ... */
-	_Atomic uint64_t undone; /* ... and found not begun */
+	_Atomic uint64_t wrong;	  /* bytes that nobody wrote, or of another key; or no value */
+	_Atomic uint64_t stale;	  /* older than what was acknowledged, or newer than written */
+	_Atomic uint64_t failed;  /* calls that ended with another error */
+	_Atomic uint64_t writing; /* inside a put at this moment */
+	_Atomic uint64_t cut;	  /* writes in flight at a kill: found done after it ... */
+	_Atomic uint64_t undone;  /* ... and found not begun */
 	_Atomic uint64_t took[DEMO_SLOTS];
 };
 
@@ -105,6 +107,21 @@ static inline uint64_t demo_hash(uint64_t seed, const void *bytes, size_t len)
 	return demo_mix(h ^ w);
 }
 
+static inline void demo_count(_Atomic uint64_t *counter)
+{
+	/* its one writer: a plain add in two steps is enough */
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+/* Count a call that failed; the first of each writer are told about. */
+static inline void demo_failed(struct demo_writer *me, const char *what, size_t len, int rc)
+{
+	if (atomic_load(&me->failed) < DEMO_TELL)
+		fprintf(stderr, "demo: %s of %zu bytes: %s\n", what, len, ipcmap_strerror(rc));
+	demo_count(&me->failed);
+}
+
 static inline uint64_t demo_now(void)
 {
 	struct timespec ts;
@@ -119,13 +136,6 @@ static inline uint64_t demo_random(uint64_t *state)
 	*state ^= *state >> 7;
 	*state ^= *state << 17;
 	return *state;
-}
-
-static inline void demo_count(_Atomic uint64_t *counter)
-{
-	/* its one writer: a plain add in two steps is enough */
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-			      memory_order_relaxed);
 }
 
 static inline _Noreturn void demo_die(const char *what, const char *why)
@@ -184,11 +194,10 @@ static inline size_t demo_make(const struct demo *d, uint32_t i, uint64_t n, siz
 
 	len = len < at ? at : len;
 	memcpy(buf + sizeof v, demo_key_at(d, i), v.key_len);
-	for (; at < len; at++) {
-		if (at % 8 == 0)
-			demo_random(&filler);
-		buf[at] = (char)(filler >> at % 8 * 8);
-	}
+	/* cheap, so that the time goes into the map; the hash tells mixtures of two writes */
+	for (; len - at >= sizeof filler; at += sizeof filler, filler += v.number)
+		memcpy(buf + at, &filler, sizeof filler);
+	memset(buf + at, (int)filler, len - at);
 	v.hash = demo_hash(n ^ v.writer, buf + sizeof v, len - sizeof v);
 	memcpy(buf, &v, sizeof v);
 	return len;
@@ -225,15 +234,16 @@ static inline void demo_write(struct demo *d, struct ipcmap *map, uint32_t i, si
 
 	len = demo_make(d, i, n, len, buf);
 	atomic_store(&k->intent, n);
+	atomic_store(&me->writing, 1);
 	rc = ipcmap_put(map, demo_key_at(d, i), k->len, buf, len, NULL);
+	atomic_store(&me->writing, 0);
 	if (rc == 0) {
 		atomic_store(&k->acked, n);
 		demo_count(&me->writes);
 		return;
 	}
 	atomic_store(&k->intent, n - 1);
-	demo_count(&me->failed);
-	fprintf(stderr, "demo: put of %zu bytes: %s\n", len, ipcmap_strerror(rc));
+	demo_failed(me, "put", len, rc);
 }
 
 /* After a kill: the write that was in flight happened or did not, and so it stays. */
@@ -242,6 +252,7 @@ static inline void demo_resume(struct demo *d, struct ipcmap *map, uint32_t writ
 	struct demo_writer *me = &d->writers[writer];
 
 	demo_count(&me->starts);
+	atomic_store(&me->writing, 0);
 	for (uint32_t i = 0; i < d->n_keys; i++) {
 		struct demo_key *k = &d->keys[i];
 		uint64_t acked = atomic_load(&k->acked), intent = atomic_load(&k->intent),

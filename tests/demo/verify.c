@@ -82,8 +82,7 @@ static void print_slowest(const struct sums *s)
 	uint64_t most = most_below_ns(s);
 	bool us = most < 1000000;
 
-	printf("slowest read\t%.3g ms\t99.9 %% below %.3g %s; what the scheduler took "
-	       "included\n",
+	printf("slowest read\t%.3g ms\t99.9 %% below %.3g %s; with scheduling\n",
 	       (double)s->slowest_ns / 1e6, (double)most / (us ? 1e3 : 1e6), us ? "us" : "ms");
 }
 
@@ -108,7 +107,7 @@ int main(int argc, char **argv)
 	print("records loaded", d->n_loaded, "from Debian's package index");
 	print("reads", s.reads, "each checked against the oracle");
 	print("writes", s.writes, "acknowledged");
-	snprintf(remark, sizeof remark, "writes cut short: %llu done whole, %llu not at all",
+	snprintf(remark, sizeof remark, "writes then cut: %llu done, %llu not",
 		 (unsigned long long)s.cut, (unsigned long long)s.undone);
 	print("kills", d->kills, remark);
 	print_slowest(&s);

@@ -5,12 +5,12 @@
  *	worker NAME ORACLE ID
  *
  * Nine reads to a write. Every read is checked against the oracle (see demo.h). Most writes
- * go to a few keys of 1 KiB, so that their shards' locks are held often when a kill comes;
+ * go to a few keys of 4 KiB, so that their shards' locks are held often when a kill comes;
  * a few are larger than half an extent, which takes another way through the library.
  */
 #include "demo.h"
 
-#define HOT_LEN 1024u
+#define HOT_LEN 4096u
 #define LARGE_LEN 300000u
 #define ONE_IN_LARGE 256u
 #define PERCENT_HOT 80u
@@ -54,7 +54,7 @@ static void read_one(struct worker *w)
 	uint32_t i = key_to_read(w);
 	struct demo_key *k = &w->d->keys[i];
 	uint64_t acked = atomic_load(&k->acked), start = demo_now(), end, n;
-	size_t len;
+	size_t len = 0;
 	int rc = ipcmap_get(w->map, demo_key_at(w->d, i), k->len, w->buf, DEMO_VALUE_MAX, &len);
 
 	end = demo_now();
@@ -63,8 +63,7 @@ static void read_one(struct worker *w)
 	if (rc == IPCMAP_NOTFOUND && i >= w->d->n_loaded && acked == 0)
 		return; /* configuration that is not published yet */
 	if (rc < 0 && rc != IPCMAP_NOTFOUND) {
-		demo_count(&w->me->failed);
-		fprintf(stderr, "demo: get: %s\n", ipcmap_strerror(rc));
+		demo_failed(w->me, "get", len, rc);
 	} else if (rc < 0 || !demo_number(w->d, i, w->buf, len, &n)) {
 		demo_count(&w->me->wrong);
 	} else if (n < acked || n > atomic_load(&k->intent)) {
@@ -77,7 +76,7 @@ static void write_one(struct worker *w)
 	uint32_t n_own = (w->d->n_loaded - w->id + DEMO_WORKERS - 1) / DEMO_WORKERS;
 	bool hot = below(w, 100) < PERCENT_HOT;
 	uint32_t i = below(w, hot ? DEMO_HOT : n_own) * DEMO_WORKERS + w->id;
-	size_t len = hot ? HOT_LEN : 64 + below(w, 2048);
+	size_t len = hot ? HOT_LEN : 64 + below(w, 1472);
 
 	if (hot && below(w, ONE_IN_LARGE) == 0)
 		len = LARGE_LEN;
