@@ -116,8 +116,6 @@ IPCMAP_API int ipcmap_unlink(const char *name)
 IPCMAP_API int ipcmap_get(struct ipcmap *map, const void *key, size_t key_len, void *buf,
 			  size_t cap, size_t *ret_len)
 {
-	if (unlikely(bad_key(map, key, key_len) || (!buf && cap)))
-		return IPCMAP_INVALID;
 	return im_read_get(map, key, key_len, buf, cap, ret_len);
 }
 

@@ -296,6 +296,7 @@ static void check_log(struct checker *c)
 {
 	struct fmt_shard *s = c->s;
 	uint32_t ext = im_load32_rlx(&s->first), before = FMT_NO_EXTENT, n = 0;
+	uint64_t tail = 0;
 
 	while (ext != FMT_NO_EXTENT && n <= c->m->seg->n_extents) {
 		if (!see(c, ext, FMT_LOG, "the log"))
@@ -304,6 +305,9 @@ static void check_log(struct checker *c)
 			found(c, "room.I1: extent %u: the link back is wrong", ext);
 		check_entries(c, ext);
 		check_books(c, ext);
+		if (ext != im_load32_rlx(&s->head[FMT_HOT]) &&
+		    ext != im_load32_rlx(&s->head[FMT_COLD]))
+			tail += c->m->seg->extent_len - im_load32_rlx(&c->m->seg->table[ext].fill);
 		before = ext;
 		ext = im_load32_rlx(&c->m->seg->table[ext].next);
 		n++;
@@ -311,6 +315,9 @@ static void check_log(struct checker *c)
 	if (before != im_load32_rlx(&s->last) || n != im_load32_rlx(&s->n_log))
 		found(c, "room.I1: %u log extents listed, %u counted", n,
 		      im_load32_rlx(&s->n_log));
+	if (tail != im_load_rlx(&s->tail))
+		found(c, "room.I3: %" PRIu64 " bytes wasted at ends, %" PRIu64 " counted", tail,
+		      im_load_rlx(&s->tail));
 	for (unsigned h = 0; h < FMT_HEADS; h++) {
 		ext = im_load32_rlx(&s->head[h]);
 		if (ext != FMT_NO_EXTENT && !is_ours(c, ext, FMT_LOG))

@@ -126,25 +126,25 @@ im_inline bool im_key_equal(const unsigned char *shared, const void *key, size_t
 
 #else
 
-/* Inline up to 64 bytes: two overlapping words, or whole words and a last one. */
+/* Two overlapping words; whole words and a last one up to 64 bytes. */
 im_inline bool im_key_equal(const unsigned char *shared, const void *key, size_t len)
 {
 	const unsigned char *k = key;
 	uint64_t x = 0;
 
-	if (unlikely(len < 8)) {
-		for (size_t i = 0; i < len; i++)
-			x |= (uint64_t)(shared[i] ^ k[i]);
+	if (len >= 8) {
+		x = *(const im_word *)shared ^ *(const im_word *)k;
+		x |= *(const im_word *)(shared + len - 8) ^ *(const im_word *)(k + len - 8);
+		if (likely(len <= 16))
+			return x == 0;
+		if (len > 64)
+			return memcmp(shared, k, len) == 0;
+		for (size_t i = 8; i + 8 < len; i += 8)
+			x |= *(const im_word *)(shared + i) ^ *(const im_word *)(k + i);
 		return x == 0;
 	}
-	x = *(const im_word *)shared ^ *(const im_word *)k;
-	x |= *(const im_word *)(shared + len - 8) ^ *(const im_word *)(k + len - 8);
-	if (likely(len <= 16))
-		return x == 0;
-	if (len > 64)
-		return memcmp(shared, k, len) == 0;
-	for (size_t i = 8; i + 8 < len; i += 8)
-		x |= *(const im_word *)(shared + i) ^ *(const im_word *)(k + i);
+	for (size_t i = 0; i < len; i++)
+		x |= (uint64_t)(shared[i] ^ k[i]);
 	return x == 0;
 }
 

@@ -149,14 +149,14 @@ struct fmt_shard {
 	uint32_t victim;
 	uint32_t victim_pos;
 	uint32_t cursor;  /* extent at which the look for victims goes on */
-	uint32_t biggest; /* bytes of the largest entry appended so far */
+	uint32_t n_ahead; /* through the redo list */
 	uint32_t cand[FMT_CANDS]; /* extents that looked worth cleaning */
 	uint64_t cleaned;
 	uint64_t expired;
 	uint64_t cap;  /* most live bytes before another extent is needed; room.c */
+	uint64_t tail; /* bytes beyond the fill of closed log extents; through the redo list */
 	uint32_t owed; /* bytes of cleaning owed by the writes so far */
-	uint32_t n_ahead; /* through the redo list */
-	uint32_t reserved2[14];
+	uint32_t reserved2[13];
 
 	struct fmt_redo redo;
 };

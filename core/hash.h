@@ -23,6 +23,14 @@ im_inline uint64_t im_hash(uint64_t seed, const void *key, size_t len)
 	return XXH3_64bits_withSeed(key, len, seed);
 }
 
+#define IM_HASH_SHORT 16u
+
+/* The same for @len up to IM_HASH_SHORT, without a call: a get has none on its usual way. */
+im_inline uint64_t im_hash_short(uint64_t seed, const void *key, size_t len)
+{
+	return XXH3_len_0to16_64b(key, len, XXH3_kSecret, seed);
+}
+
 im_inline unsigned im_hash_tag(uint64_t hash)
 {
 	unsigned t = (unsigned)(hash >> 44) & 0xff;

@@ -85,8 +85,6 @@ uint32_t im_log_append(struct im_op *op, unsigned head, const struct im_record *
 	widen(x, rec->version, rec->flags & FMT_F_TTL ? rec->expiry : UINT64_MAX);
 	crash("log.bytes");
 	im_store32_rel(&x->fill, im_load32_rlx(&x->fill) + rec->size);
-	if (im_load32_rlx(&op->s->biggest) < rec->size)
-		im_store32_rlx(&op->s->biggest, rec->size);
 	crash("log.filled");
 	return ref;
 }

@@ -268,6 +268,7 @@ static im_cold int read_slow(const struct ipcmap *m, const void *key, size_t key
 /* ---- the common case ---- */
 
 #define SLOW 3
+#define USUAL 1024u /* bytes copied inline */
 
 /* The entry's place if the reference and both header words are what the common case needs. */
 im_inline const unsigned char *usual_entry(const struct ipcmap *m, uint32_t ref, uint32_t want,
@@ -281,7 +282,7 @@ im_inline const unsigned char *usual_entry(const struct ipcmap *m, uint32_t ref,
 	w1 = im_load_rlx((const uint64_t *)(const void *)(p + 8));
 	*ret_w0 = im_load_rlx((const uint64_t *)(const void *)p);
 	*ret_len = (uint32_t)w1;
-	if (unlikely((uint32_t)(w1 >> 32) != want || (uint32_t)w1 > LONG ||
+	if (unlikely((uint32_t)(w1 >> 32) != want || (uint32_t)w1 > USUAL ||
 		     *ret_w0 & ~(FMT_VERSION_MASK | UINT64_C(0xff) << 56)))
 		return NULL;
 	/* inside its extent: extent_off is a multiple of the extent's length */
@@ -329,7 +330,7 @@ im_inline int read_fast(const struct ipcmap *m, const void *key, size_t key_len,
 			if (unlikely(!p) || unlikely(ret->len > cap) ||
 			    unlikely(!im_key_equal(p, key, key_len)))
 				return SLOW;
-			im_copy_racy(buf, p + key_len, ret->len);
+			im_copy_racy_inline(buf, p + key_len, ret->len);
 			/* ord(reclaim) */
 			im_read_barrier();
 			if (unlikely(im_load_acq(&s->reclaim_seq) != seq) ||
@@ -360,10 +361,9 @@ static im_cold int get_slow(const struct ipcmap *m, const void *key, size_t key_
 	return r;
 }
 
-int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *buf, size_t cap,
-		size_t *ret_len)
+im_inline int get(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
+		  void *buf, size_t cap, size_t *ret_len)
 {
-	uint64_t hash = im_hash(m->hash_seed, key, key_len);
 	struct meta meta;
 	int r = read_fast(m, key, key_len, hash, buf, cap, &meta);
 
@@ -373,6 +373,24 @@ int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *b
 		*ret_len = meta.len;
 	im_map_count_get(m, r == 0);
 	return r;
+}
+
+static __attribute__((noinline)) int get_long_key(const struct ipcmap *m, const void *key,
+						  size_t key_len, void *buf, size_t cap,
+						  size_t *ret_len)
+{
+	if (!m || !key || key_len - 1 >= IPCMAP_KEY_MAX || (!buf && cap))
+		return IPCMAP_INVALID;
+	return get(m, key, key_len, im_hash(m->hash_seed, key, key_len), buf, cap, ret_len);
+}
+
+/* Two bodies, so that the one for short keys makes no call and keeps nothing on the stack. */
+int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *buf, size_t cap,
+		size_t *ret_len)
+{
+	if (unlikely(key_len - 1 >= IM_HASH_SHORT || !m || !key || (!buf && cap)))
+		return get_long_key(m, key, key_len, buf, cap, ret_len);
+	return get(m, key, key_len, im_hash_short(m->hash_seed, key, key_len), buf, cap, ret_len);
 }
 
 int im_read_getx(const struct ipcmap *m, const void *key, size_t key_len,

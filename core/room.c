@@ -9,19 +9,21 @@
  * and the generation of its word after that, before its first byte can change.
  *
  * The reserve inequality. A shard with N extents has 2 heads, 1 reserve, perhaps 1 ahead; at
- * least N - 4 closed ones can be victims. If live data never exceeds u N extents, the best
- * victim is at most u N / (N - 4) full, and cleaning gains as long as that is below 1 - f,
- * where f is the largest entry's share of an extent (what a closed extent may waste at its
- * end). u = 121/128 leaves at least 1.5 % per victim at N = 128, f = 1/128. Larger entries
- * lower u by their f beyond 1/64; few extents lower it to N - 2. An operation that would
- * raise the live data above this cap needs another extent first, whether memory is short or
- * not, or is refused: so the shard is never full of live data alone.
+ * least N - 4 closed ones can be victims. Closed extents waste `tail` bytes together, beyond
+ * their fill. If live data never exceeds u (N E - tail), the best victim is at most
+ * u N / (N - 4) full, and cleaning gains as long as that is below 1 less an extent's own share
+ * of waste. u = 122/128 leaves 1.6 % of every victim at N = 128; few extents lower the cap to
+ * N - 2. An operation that would raise the live data above the cap needs another extent first,
+ * whether memory is short or not, or is refused: so the shard is never full of live data
+ * alone. Waste is measured rather than bounded by the largest entry: one entry of half an
+ * extent among a million small ones would else halve the shard.
  *
  * Invariants
  *  room.I1  every extent whose word says LOG(shard) is in the shard's list, once, and n_log
  *           counts them; likewise the index extents of dir and the overflow list.
  *  room.I2  a shard with a head has a reserve, or a victim being cleaned whose survivors fit
  *           into the cold head.
+ *  room.I3  tail = the sum of (extent length - fill) over log extents that are no heads.
  */
 #include "room.h"
 
@@ -44,7 +46,7 @@ void im_room_recap(struct im_op *op)
 {
 	const struct im_seg *seg = op->seg;
 	struct fmt_shard *s = op->s;
-	uint64_t e = seg->extent_len, n = im_load32_rlx(&s->n_log), cap, f, biggest;
+	uint64_t e = seg->extent_len, n = im_load32_rlx(&s->n_log), tail = im_load_rlx(&s->tail);
 
 	n += !none(op, im_load32_rlx(&s->reserve));
 	n += im_load32_rlx(&s->n_ahead);
@@ -52,10 +54,11 @@ void im_room_recap(struct im_op *op)
 		im_store_rlx(&s->cap, 0);
 		return;
 	}
-	biggest = im_load32_rlx(&s->biggest);
-	f = biggest > e / 64 ? biggest - e / 64 : 0;
-	cap = min_u64(n * (e - e / 128 * 7), (n - 2) * e);
-	im_store_rlx(&s->cap, cap - cap / e * f);
+	if (tail > n * e)
+		tail = n * e; /* hostile bytes */
+	im_store_rlx(&s->cap, min_u64((n * e - tail) / 128 * 122, n * e - tail - 2 * e));
+	if (n * e - tail < 2 * e)
+		im_store_rlx(&s->cap, 0);
 }
 
 void im_room_pop_ahead(struct im_op *op)
@@ -94,6 +97,14 @@ void im_room_adopt(struct im_op *op)
 	crash("room.adopted");
 }
 
+uint32_t im_room_left(const struct im_op *op, unsigned head)
+{
+	uint32_t ext = im_load32_rlx(&op->s->head[head]);
+
+	return none(op, ext) ? 0
+			     : op->seg->extent_len - im_load32_rlx(&op->seg->table[ext].fill);
+}
+
 /* A backed extent that nobody reads becomes a head at the end of the list. */
 static void open_head(struct im_op *op, unsigned head, bool reserve)
 {
@@ -121,6 +132,7 @@ static void open_head(struct im_op *op, unsigned head, bool reserve)
 		im_redo_set32(op, &op->seg->table[last].next, ext);
 	im_redo_set32(op, &s->last, ext);
 	im_redo_set32(op, &s->n_log, im_load32_rlx(&s->n_log) + 1);
+	im_redo_set(op, &s->tail, im_load_rlx(&s->tail) + im_room_left(op, head));
 	im_redo_set32(op, &s->head[head], ext);
 	im_redo_run(op);
 	im_room_recap(op);
@@ -226,6 +238,9 @@ bool im_room_release(struct im_op *op, uint32_t ext, bool give)
 	/* ord(reclaim): the slots were cleared before; the word's generation after. */
 	im_redo_set(op, &s->reclaim_seq, im_load_rlx(&s->reclaim_seq) + 1);
 	unlink_from_list(op, ext);
+	im_redo_set(op, &s->tail,
+		    im_load_rlx(&s->tail) -
+			    (op->seg->extent_len - im_load32_rlx(&op->seg->table[ext].fill)));
 	if (reserve || ahead) {
 		im_redo_set(op, &op->seg->table[ext].word,
 			    fmt_word(FMT_RESERVED, op->shard,
@@ -267,11 +282,6 @@ uint64_t im_room_garbage(const struct im_op *op)
 	uint64_t all = (uint64_t)im_load32_rlx(&s->n_log) * op->seg->extent_len;
 	uint64_t used = im_load_rlx(&s->live);
 
-	for (unsigned h = 0; h < FMT_HEADS; h++) {
-		uint32_t ext = im_load32_rlx(&s->head[h]);
-
-		if (!none(op, ext))
-			used += op->seg->extent_len - im_load32_rlx(&op->seg->table[ext].fill);
-	}
+	used += im_room_left(op, FMT_HOT) + im_room_left(op, FMT_COLD) + im_load_rlx(&s->tail);
 	return all > used ? all - used : 0;
 }

@@ -45,6 +45,9 @@ im_inline uint64_t im_room_slack(const struct fmt_shard *s)
 	return cap > live ? cap - live : 0;
 }
 
+/* Bytes of room that a head has left; 0 when there is no such head. */
+uint32_t im_room_left(const struct im_op *op, unsigned head);
+
 /* Bytes of log extents that are neither live nor room in a head. */
 uint64_t im_room_garbage(const struct im_op *op);
 

@@ -13,8 +13,6 @@
 #include "redo.h"
 #include "space.h"
 
-#include <sys/stat.h>
-
 #define TRIES 64u
 
 struct books {
@@ -86,8 +84,6 @@ int im_stats_get(struct ipcmap *m, struct ipcmap_stat *ret)
 {
 	const struct im_seg *seg = m->seg;
 	struct ipcmap_stat v = {.struct_size = ret->struct_size};
-	int fd = im_seg_fd(m->seg);
-	struct stat st;
 
 	for (uint32_t i = 0; i < m->n_shards; i++)
 		add_shard(m, &m->shards[i], &v);
@@ -105,11 +101,7 @@ int im_stats_get(struct ipcmap *m, struct ipcmap_stat *ret)
 	v.owners = seg->n_owners;
 	v.format = seg->h->version;
 	v.takeovers += im_load_rlx(&seg->h->space.takeovers);
-	if (fd >= 0 && fstat(fd, &st) == 0) {
-		v.uid = st.st_uid;
-		v.gid = st.st_gid;
-		v.mode = st.st_mode & 07777;
-	}
+	im_seg_file(m->seg, &v.uid, &v.gid, &v.mode);
 	*ret = v;
 	return 0;
 }

@@ -246,10 +246,6 @@ static int find_room(struct im_op *op, struct im_slot *slot, bool found,
 	uint32_t old = found && counts(op, &slot->e) ? slot->e.size : 0;
 	int r;
 
-	if (im_load32_rlx(&s->biggest) < rec->size) {
-		im_store32_rlx(&s->biggest, rec->size);
-		im_room_recap(op);
-	}
 	op->grow = rec->size > old ? rec->size - old : 0;
 	if (unlikely(op->grow > im_room_slack(s)) && op->grow)
 		return IM_NEED;
@@ -484,9 +480,12 @@ static void clear_locked(struct im_op *op)
 	im_redo_set(op, &s->entries, 0);
 	im_redo_set(op, &s->live, 0);
 	/* log.I4: later entries go to other extents than these */
+	im_redo_set(op, &s->tail,
+		    im_load_rlx(&s->tail) + im_room_left(op, FMT_HOT) + im_room_left(op, FMT_COLD));
 	im_redo_set32(op, &s->head[FMT_HOT], FMT_NO_EXTENT);
 	im_redo_set32(op, &s->head[FMT_COLD], FMT_NO_EXTENT);
 	im_redo_run(op);
+	im_room_recap(op);
 	crash("clear.stored");
 	im_clean_pace(op, op->seg->extent_len / 64);
 }

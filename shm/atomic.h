@@ -150,6 +150,11 @@ im_inline void im_copy_racy(void *dst, const void *src, size_t len)
 	}
 }
 
+im_inline void im_copy_racy_inline(void *dst, const void *src, size_t len)
+{
+	im_copy_racy(dst, src, len);
+}
+
 /* The writer of an extent is alone in it, so reading the rest of a partial word is safe. */
 im_inline void im_fill_racy(void *dst, const void *src, size_t len)
 {
@@ -211,6 +216,34 @@ im_inline void im_copy_racy(void *dst, const void *src, size_t len)
 im_inline void im_fill_racy(void *dst, const void *src, size_t len)
 {
 	im_copy_racy(dst, src, len);
+}
+
+/* im_copy_racy() without a call for any length; for those up to about 1 KiB. */
+im_inline void im_copy_racy_inline(void *dst, const void *src, size_t len)
+{
+	unsigned char *d = dst;
+	const unsigned char *s = src;
+
+	if (likely(len <= 64)) {
+		im_copy_racy(d, s, len);
+		return;
+	}
+	AO_compiler_barrier();
+	for (; len > 64; len -= 64, d += 64, s += 64) {
+		im_pair a = ((const im_pair *)s)[0], b = ((const im_pair *)s)[1];
+		im_pair c = ((const im_pair *)s)[2], e = ((const im_pair *)s)[3];
+
+		((im_pair *)d)[0] = a;
+		((im_pair *)d)[1] = b;
+		((im_pair *)d)[2] = c;
+		((im_pair *)d)[3] = e;
+	}
+	/* the last 1 .. 64, moved as 64 that overlap what was copied */
+	d += len - 64;
+	s += len - 64;
+	for (unsigned i = 0; i < 4; i++)
+		((im_pair *)d)[i] = ((const im_pair *)s)[i];
+	AO_compiler_barrier();
 }
 
 #endif

@@ -48,8 +48,8 @@ bool im_wait_over(struct im_wait *wait)
 		return true;
 	now = im_os->now();
 	if (!wait->until)
-		wait->until = now + wait->deadline_ns < now ? UINT64_MAX
-							    : now + wait->deadline_ns;
+		wait->until =
+			now + wait->deadline_ns < now ? UINT64_MAX : now + wait->deadline_ns;
 	return now >= wait->until;
 }
 

@@ -87,7 +87,8 @@ static struct fmt_owner *slot_at(struct im_seg *seg, uint32_t slot)
 
 static uint32_t slot_gen(struct im_seg *seg, uint32_t slot)
 {
-	/* ord(gen): a claimer's clean-up comes after it won the slot. Pairs with take_slot(). */
+	/* ord(gen): a claimer's clean-up comes after it won the slot. Pairs with take_slot().
+	 */
 	return im_load32_acq(&slot_at(seg, slot)->gen) & GEN_LAST;
 }
 
@@ -186,7 +187,8 @@ static void explain(struct im_seg *seg, int err)
 		what = "cannot reopen the segment: permission denied";
 		break;
 	case ENOENT:
-		what = "cannot reopen the segment: its name was removed and its descriptor closed";
+		what = "cannot reopen the segment: its name was removed and its descriptor "
+		       "closed";
 		break;
 	case ESTALE:
 		what = "cannot reopen the segment: its name is another file's now";

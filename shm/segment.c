@@ -79,8 +79,7 @@ static int why_errno(const struct im_why *why, const char *path, const char *doi
 {
 	char text[64];
 
-	im_why(why, 0, "%s: cannot %s: %s", path, doing,
-	       strerror_r(err, text, sizeof(text)));
+	im_why(why, 0, "%s: cannot %s: %s", path, doing, strerror_r(err, text, sizeof(text)));
 	switch (err) {
 	case EPERM:
 		return -EACCES;
@@ -138,6 +137,19 @@ static bool path_is(const char *path, const struct stat *file)
 	return lstat(path, &st) == 0 && st.st_dev == file->st_dev && st.st_ino == file->st_ino;
 }
 
+void im_seg_file(struct im_seg *seg, uint32_t *ret_uid, uint32_t *ret_gid, uint32_t *ret_mode)
+{
+	struct stat st;
+	int fd = im_seg_fd(seg);
+
+	*ret_uid = *ret_gid = *ret_mode = 0;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return;
+	*ret_uid = st.st_uid;
+	*ret_gid = st.st_gid;
+	*ret_mode = st.st_mode & 07777;
+}
+
 /* Threads may come here at once: one stores its descriptor, the others close theirs. */
 int im_seg_fd(struct im_seg *seg)
 {
@@ -188,8 +200,8 @@ static bool lay_out(struct fmt_header *h)
 	h->line_off = h->owner_off + h->n_owners * sizeof(struct fmt_owner);
 	h->user_off = h->line_off + h->n_lines * sizeof(struct fmt_line);
 	h->table_off = align_up(h->user_off + h->user_len, PAGE_LEN);
-	h->extent_off = align_up(h->table_off + h->n_extents * sizeof(struct fmt_extent),
-				 extent_len);
+	h->extent_off =
+		align_up(h->table_off + h->n_extents * sizeof(struct fmt_extent), extent_len);
 	return true;
 }
 
@@ -208,7 +220,8 @@ static int check_numbers(const struct fmt_header *h, const char *path, const str
 	if (!lay_out(&again) || !fits(&again) || again.owner_off != h->owner_off ||
 	    again.line_off != h->line_off || again.user_off != h->user_off ||
 	    again.table_off != h->table_off || again.extent_off != h->extent_off)
-		return im_why(why, -EUCLEAN, "%s: the numbers of its header do not agree", path);
+		return im_why(why, -EUCLEAN, "%s: the numbers of its header do not agree",
+			      path);
 	return 0;
 }
 
@@ -217,8 +230,8 @@ static int check_format(const struct fmt_header *h, bool rdonly, const char *pat
 {
 	if (h->magic == __builtin_bswap64(FMT_MAGIC) ||
 	    (h->magic == FMT_MAGIC && h->byte_order != FMT_BYTE_ORDER))
-		return im_why(why, -EPROTONOSUPPORT, "%s: made on a machine of other byte order",
-			      path);
+		return im_why(why, -EPROTONOSUPPORT,
+			      "%s: made on a machine of other byte order", path);
 	if (h->magic != FMT_MAGIC)
 		return im_why(why, -EBADF, "%s: not an ipcmap segment", path);
 	if (h->version != FMT_VERSION)
@@ -230,10 +243,11 @@ static int check_format(const struct fmt_header *h, bool rdonly, const char *pat
 			      "%s: uses features unknown to this library (%llx)", path,
 			      (unsigned long long)(h->incompat & ~FMT_INCOMPAT_KNOWN));
 	if ((h->compat & ~FMT_COMPAT_KNOWN) && !rdonly)
-		return im_why(why, -EPROTONOSUPPORT,
-			      "%s: uses features (%llx) that this library can only read; attach "
-			      "read-only",
-			      path, (unsigned long long)(h->compat & ~FMT_COMPAT_KNOWN));
+		return im_why(
+			why, -EPROTONOSUPPORT,
+			"%s: uses features (%llx) that this library can only read; attach "
+			"read-only",
+			path, (unsigned long long)(h->compat & ~FMT_COMPAT_KNOWN));
 	return 0;
 }
 
@@ -562,10 +576,11 @@ static int plan(const char *path, const struct im_seg_create *how, const struct 
 	uint64_t most = im_os_fsize_limit();
 
 	if (most < how->limit)
-		return im_why(why, -ENOSPC,
-			      "%s: RLIMIT_FSIZE of this process (%llu bytes) is below the limit "
-			      "(%llu)",
-			      path, (unsigned long long)most, (unsigned long long)how->limit);
+		return im_why(
+			why, -ENOSPC,
+			"%s: RLIMIT_FSIZE of this process (%llu bytes) is below the limit "
+			"(%llu)",
+			path, (unsigned long long)most, (unsigned long long)how->limit);
 	*h = (struct fmt_header){
 		.byte_order = FMT_BYTE_ORDER,
 		.version = FMT_VERSION,
@@ -743,7 +758,7 @@ static int build(const char *path, int lock_fd, const struct stat *st,
 		return rc;
 	}
 	crash("create.built");
-	/* ord(magic): everything is there. Pairs with read_header(), a system call. */
+	/* Everything is there before the magic; attaching reads it by a system call. */
 	im_store_rel(&seg->h->magic, FMT_MAGIC);
 	crash("create.done");
 	*ret_seg = seg;

@@ -117,6 +117,9 @@ bool im_seg_is(const struct im_seg *seg, int fd);
 /* Does seg->fd still name this file? If not, reopen it by name; -EBADF when impossible. */
 int im_seg_fd(struct im_seg *seg);
 
+/* Owner, group and permission bits of the file; 0 all when it cannot be asked. */
+void im_seg_file(struct im_seg *seg, uint32_t *ret_uid, uint32_t *ret_gid, uint32_t *ret_mode);
+
 /* Ends waits in this process; async-signal-safe. */
 void im_seg_interrupt(struct im_seg *seg);
 

@@ -133,8 +133,8 @@ static void make_true(struct im_seg *seg, const struct step *st)
 	struct fmt_space *s = &seg->h->space;
 
 	arm(s, st);
-	/* ord(word): the generation is seen before the first byte of the extent's next life.
-	 * Pairs with whoever validates by it. */
+	/* ord(reclaim): the generation is seen before the first byte of the extent's next
+	 * life. Pairs with the readers that validate by it. */
 	im_store_rel(&seg->table[st->ext].word, st->new_word);
 	im_write_barrier();
 	crash("space.word");
@@ -359,8 +359,8 @@ static void free_strays(struct im_seg *seg)
  * n_private is raised before any word can become PRIVATE, and lowered when none did: killed
  * between, it is too high, which only makes a claimer look.
  */
-static int take_once(struct im_seg *seg, uint32_t after, struct im_wait *wait, uint32_t *ret_ext,
-		     uint64_t *ret_word)
+static int take_once(struct im_seg *seg, uint32_t after, struct im_wait *wait,
+		     uint32_t *ret_ext, uint64_t *ret_word)
 {
 	struct step st;
 	bool backed = false;
@@ -616,7 +616,8 @@ struct check {
 	void *arg;
 	unsigned char *seen; /* QUEUED, CHAINED */
 	int findings;
-	const struct step *pending; /* a step that happened but is not stored in full; or NULL */
+	const struct step
+		*pending; /* a step that happened but is not stored in full; or NULL */
 };
 
 enum { QUEUED = 1, CHAINED = 2 };
@@ -666,8 +667,8 @@ static void check_queue(struct check *c, const struct step *st)
 		c->seen[ext] |= QUEUED;
 		state = fmt_word_state(im_load_rlx(&seg->table[ext].word));
 		if (state != FMT_FREE && state != FMT_PIECE)
-			finding(c, "space.I1: extent %u is in the free queue with state %d", ext,
-				(int)state);
+			finding(c, "space.I1: extent %u is in the free queue with state %d",
+				ext, (int)state);
 		if (i + 1 == st->queued && ext != st->tail)
 			finding(c, "space.I1: the free queue ends with %u, its tail is %u", ext,
 				st->tail);
@@ -700,8 +701,8 @@ static void check_private(struct check *c, uint32_t ext, uint64_t word)
 
 	/* handed over between the two loads, it is no finding */
 	if (!counted && im_load_acq(&seg->table[ext].word) == word)
-		finding(c, "space.I6: extent %u is private to owner %u, who does not count it", ext,
-			who);
+		finding(c, "space.I6: extent %u is private to owner %u, who does not count it",
+			ext, who);
 }
 
 static void check_words(struct check *c, const struct step *st)
@@ -716,14 +717,16 @@ static void check_words(struct check *c, const struct step *st)
 			continue;
 		used++;
 		if (fmt_word_state(word) == FMT_FREE)
-			finding(c, "space.I4: extent %u is free but not in the free queue", ext);
+			finding(c, "space.I4: extent %u is free but not in the free queue",
+				ext);
 		if (fmt_word_state(word) == FMT_PRIVATE)
 			check_private(c, ext, word);
 		if (fmt_word_state(word) == FMT_PRIVATE || fmt_word_state(word) == FMT_LARGE)
 			check_chain(c, ext);
 	}
 	if (used != st->used)
-		finding(c, "space.I2: %u extents are in use, the header says %u", used, st->used);
+		finding(c, "space.I2: %u extents are in use, the header says %u", used,
+			st->used);
 	if (st->used + st->queued != st->fresh)
 		finding(c, "space.I2: %u used and %u queued are not %u", st->used, st->queued,
 			st->fresh);

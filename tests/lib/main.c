@@ -34,7 +34,8 @@ static int add(const char *word)
 		if (word && !strstr(s->name, word))
 			continue;
 		if (CU_register_suites(info) != CUE_SUCCESS) {
-			fprintf(stderr, "test-ipcmap: suite %s: %s\n", s->name, CU_get_error_msg());
+			fprintf(stderr, "test-ipcmap: suite %s: %s\n", s->name,
+				CU_get_error_msg());
 			return -1;
 		}
 		n++;

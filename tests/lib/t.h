@@ -63,17 +63,17 @@ pid_t t_run(int (*fn)(void *arg), void *arg);
 #define T_LIMIT_MS 20000
 /* Its wait status; after the limit it is killed and the status is that of SIGKILL. */
 int t_wait(pid_t pid, int limit_ms);
-bool t_ok(pid_t pid);     /* waits: it exited with 0 */
+bool t_ok(pid_t pid);	  /* waits: it exited with 0 */
 bool t_killed(pid_t pid); /* waits: it ended by SIGKILL */
-void t_kill(pid_t pid);   /* SIGKILL, and wait */
+void t_kill(pid_t pid);	  /* SIGKILL, and wait */
 
 /* Steps between parent and child, over a pipe. */
 struct t_gate {
 	int fd[2];
 };
 void t_gate_open(struct t_gate *gate);
-void t_gate_pass(struct t_gate *gate);  /* let one wait end */
-void t_gate_wait(struct t_gate *gate);  /* ends the process after T_LIMIT_MS */
+void t_gate_pass(struct t_gate *gate); /* let one wait end */
+void t_gate_wait(struct t_gate *gate); /* ends the process after T_LIMIT_MS */
 void t_gate_close(struct t_gate *gate);
 
 /* Memory shared with children forked later, zero at first. */

@@ -176,8 +176,8 @@ static struct {
 	uint64_t clock;
 	unsigned sleeps;
 	uint64_t timeout[64];
-	int answer;        /* of futex_wait() */
-	unsigned free_at;  /* the sleep in which the owner unlocks, its wake-up lost; 0: never */
+	int answer;	  /* of futex_wait() */
+	unsigned free_at; /* the sleep in which the owner unlocks, its wake-up lost; 0: never */
 	int owner_locked;
 } script;
 

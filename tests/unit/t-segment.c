@@ -448,7 +448,8 @@ static int read_all(void *arg)
 	T_MUST(im_seg_attach(arg, IM_ATTACH_RDONLY, &why, &seg) == 0);
 	line = im_line(seg);
 	im_count(seg, line, &line->gets);
-	T_MUST((unsigned char *)line < seg->base || (unsigned char *)line >= seg->base + seg->len);
+	T_MUST((unsigned char *)line < seg->base ||
+	       (unsigned char *)line >= seg->base + seg->len);
 	T_MUST(im_line(seg) == line);
 	T_MUST(im_owner_ready(seg) == -EROFS);
 	T_MUST(im_owner_count(seg) == 1);
@@ -513,7 +514,8 @@ static int create_on_small_tmpfs(void *arg)
 
 	(void)arg;
 	T_MUST(mkdtemp(dir) != NULL);
-	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", dir, "tmpfs", 0, "size=1m") < 0) {
 		rmdir(dir);
 		return 77;

@@ -173,7 +173,8 @@ static int fill_small_tmpfs(void *arg)
 
 	(void)arg;
 	T_MUST(mkdtemp(dir) != NULL);
-	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", dir, "tmpfs", 0, "size=1m") < 0) {
 		rmdir(dir);
 		return 77;
@@ -257,8 +258,14 @@ static void space__check_finds_each_kind_of_damage(void)
 	struct fmt_space *s = space_of(seg);
 	uint32_t a = seg_take(seg, FMT_NO_EXTENT), b = seg_take(seg, a), c, d;
 	struct im_wait w = seg_wait(seg, 5000);
-	uint32_t *words[] = {&s->used, &s->fresh, &s->head, &s->tail, &s->n_queued,
-			     &seg->table[b].next, &seg->table[a].next, &s->limit_n,
+	uint32_t *words[] = {&s->used,
+			     &s->fresh,
+			     &s->head,
+			     &s->tail,
+			     &s->n_queued,
+			     &seg->table[b].next,
+			     &seg->table[a].next,
+			     &s->limit_n,
 			     &seg->owners[0].n_private};
 
 	c = seg_take(seg, FMT_NO_EXTENT);
@@ -325,8 +332,8 @@ static int scribble_and_use(void *arg)
 			break;
 		case 2:
 		case 3:
-			im_space_free(seg, ext, (uint32_t)(r >> 20) % 80, (uint32_t)(r >> 30) % 9,
-				      seg->table[ext].word, &w);
+			im_space_free(seg, ext, (uint32_t)(r >> 20) % 80,
+				      (uint32_t)(r >> 30) % 9, seg->table[ext].word, &w);
 			break;
 		case 4:
 			im_space_drop(seg, ext);
