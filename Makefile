@@ -28,7 +28,7 @@ F_valgrind := -O1 -DIM_CHECK=1
 F_cov     := -O0 -DIM_CHECK=1 --coverage
 ALL_CFLAGS = $(BASE) $(F_$(VARIANT)) $(CFLAGS)
 SAN       = $(filter -fsanitize%,$(F_$(VARIANT))) $(filter --coverage,$(F_$(VARIANT)))
-LIB_LDFLAGS = -shared -Wl,-soname,libipcmap.so.$(SOMAJOR) -Wl,-z,defs -Wl,-z,relro,-z,now $(SAN) $(LDFLAGS)
+LIB_LDFLAGS = -shared -Wl,-soname,libipcmap.so.$(SOMAJOR) -Wl,-z,defs -Wl,-z,relro,-z,now -Wl,-z,nodelete $(SAN) $(LDFLAGS)
 
 LIB_SRC  := $(wildcard shm/*.c core/*.c)
 TOOL_SRC := $(wildcard tools/*.c)
