@@ -26,9 +26,11 @@
  *    TRIES: then BUSY.
  * Bytes that are no entry, and references out of bounds, are no match.
  *
- * read_fast() is the first attempt, for what is common: no value in a chain, none longer than
- * LONG, nothing that changed meanwhile. It decides nothing else: everything unusual goes to
- * attempt(), which is the whole protocol. The order of loads is the same in both.
+ * get_usual() is the first attempt of ipcmap_get(), for what is usual: no expiry, no chain, no
+ * value longer than USUAL, nothing that changed meanwhile. It decides nothing else: all that
+ * is not usual goes to attempt(), which is the whole protocol. The order of loads is the same
+ * in both. It is written for few instructions: they, and not the two cache misses, decide how
+ * many gets a processor works on at once.
  */
 #include "read.h"
 
@@ -265,114 +267,119 @@ static im_cold int read_slow(const struct ipcmap *m, const void *key, size_t key
 	return r == AGAIN ? try_again(&g, v, wanted) : r;
 }
 
-/* ---- the common case ---- */
-
-#define SLOW 3
-#define USUAL 1024u /* bytes copied inline */
-
-/* The entry's place if the reference and both header words are what the common case needs. */
-im_inline const unsigned char *usual_entry(const struct ipcmap *m, uint32_t ref, uint32_t want,
-					   size_t key_len, uint64_t *ret_w0, uint32_t *ret_len)
-{
-	const unsigned char *p = m->base + ((uint64_t)ref << m->unit_shift);
-	uint64_t w1;
-
-	if (unlikely(ref - m->ref_first >= m->ref_n))
-		return NULL;
-	w1 = im_load_rlx((const uint64_t *)(const void *)(p + 8));
-	*ret_w0 = im_load_rlx((const uint64_t *)(const void *)p);
-	*ret_len = (uint32_t)w1;
-	if (unlikely((uint32_t)(w1 >> 32) != want || (uint32_t)w1 > USUAL ||
-		     *ret_w0 & ~(FMT_VERSION_MASK | UINT64_C(0xff) << 56)))
-		return NULL;
-	/* inside its extent: extent_off is a multiple of the extent's length */
-	if (unlikely(((uint32_t)(p - m->base) & m->extent_mask) + FMT_ENTRY_HEAD + key_len +
-			     (uint32_t)w1 >
-		     (uint64_t)m->extent_mask + 1))
-		return NULL;
-	return p + FMT_ENTRY_HEAD;
-}
-
-/* What the common case hands back besides the bytes. */
-struct meta {
-	uint64_t word0; /* version and type */
-	uint32_t len;
-};
-
-im_inline int read_fast(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
-			void *buf, size_t cap, struct meta *ret)
-{
-	uint32_t shard = im_map_shard(m, hash);
-	const struct fmt_shard *s = &m->shards[shard];
-	uint64_t seq = im_load_acq(&s->reclaim_seq), floor = im_load_acq(&s->floor);
-	/* ord(geometry) */
-	uint64_t geometry = im_load_acq(&s->geometry), t0, t1;
-	uint32_t want = (uint32_t)(key_len - 1) | (uint32_t)hash << 16;
-	unsigned tag = im_hash_tag(hash), fit, hops = IM_CHAIN_MAX;
-	struct fmt_bucket *b;
-
-	if (unlikely(!(geometry & FMT_BUCKETS_MASK)))
-		return IPCMAP_NOTFOUND;
-	b = im_bucket(m, im_map_dir(m, shard), im_bucket_of(hash, geometry & FMT_BUCKETS_MASK));
-	while (likely(b != NULL) && hops--) {
-		t0 = im_load_acq(&b->tags[0]);
-		t1 = im_load_acq(&b->tags[1]);
-		fit = im_bucket_match(t0, t1, tag);
-		if (likely(fit)) {
-			unsigned i = (unsigned)__builtin_ctz(fit);
-			/* ord(publish) */
-			uint32_t ref = im_load32_acq(&b->ref[i]);
-			const unsigned char *p;
-
-			if (unlikely(im_tag_at(im_load_acq(&b->tags[i >> 3]), i) != tag))
-				return SLOW;
-			p = usual_entry(m, ref, want, key_len, &ret->word0, &ret->len);
-			if (unlikely(!p) || unlikely(ret->len > cap) ||
-			    unlikely(!im_key_equal(p, key, key_len)))
-				return SLOW;
-			im_copy_racy_inline(buf, p + key_len, ret->len);
-			/* ord(reclaim) */
-			im_read_barrier();
-			if (unlikely(im_load_acq(&s->reclaim_seq) != seq) ||
-			    unlikely((ret->word0 & FMT_VERSION_MASK) < floor))
-				return SLOW;
-			return 0;
-		}
-		if (likely(!(t1 >> FMT_LINK_SHIFT)))
-			/* ord(moves), ord(geometry) */
-			return likely(im_load_acq(&s->geometry) == geometry) ? IPCMAP_NOTFOUND
-									      : SLOW;
-		b = im_bucket_next(m->seg, t1);
-	}
-	return SLOW;
-}
-
-/* ---- the calls ---- */
-
-static im_cold int get_slow(const struct ipcmap *m, const void *key, size_t key_len,
-			    uint64_t hash, void *buf, size_t cap, size_t *ret_len)
+/*
+ * All of ipcmap_get(): what the usual case calls, last thing, when something is not usual. It
+ * begins anew, so that the usual case needs to keep nothing for it.
+ */
+static im_cold int get_whole(const struct ipcmap *m, const void *key, size_t key_len, void *buf,
+			     size_t cap, size_t *ret_len)
 {
 	struct ipcmap_value v = {.buf = buf, .cap = cap};
-	int r = read_slow(m, key, key_len, hash, &v, true);
+	int r;
 
+	if (!m || !key || key_len - 1 >= IPCMAP_KEY_MAX || (!buf && cap))
+		return IPCMAP_INVALID;
+	r = read_slow(m, key, key_len, im_hash(m->hash_seed, key, key_len), &v, true);
 	if (ret_len && (r == 0 || r == IPCMAP_SHORT))
 		*ret_len = v.len;
 	im_map_count_get(m, r == 0 || r == IPCMAP_SHORT);
 	return r;
 }
 
-im_inline int get(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
-		  void *buf, size_t cap, size_t *ret_len)
-{
-	struct meta meta;
-	int r = read_fast(m, key, key_len, hash, buf, cap, &meta);
+/* ---- the usual case ---- */
 
-	if (unlikely(r == SLOW))
-		return get_slow(m, key, key_len, hash, buf, cap, ret_len);
-	if (likely(r == 0) && ret_len)
-		*ret_len = meta.len;
-	im_map_count_get(m, r == 0);
-	return r;
+#define USUAL 1024u /* bytes copied inline */
+
+/* Counted; false: this thread has no line of its own yet. */
+im_inline struct fmt_line *usual_line(const struct ipcmap *m)
+{
+	uint64_t token = im_load_rlx(m->token);
+	struct fmt_line *line = im_tls.line[m->id];
+
+	if (unlikely(im_tls.token[m->id] != token || !token || line == m->shared))
+		return NULL;
+	return line;
+}
+
+im_inline void usual_count(struct fmt_line *line, bool hit)
+{
+	im_store_rlx(&line->gets, im_load_rlx(&line->gets) + 1);
+	if (hit)
+		im_store_rlx(&line->hits, im_load_rlx(&line->hits) + 1);
+}
+
+/* One byte of a tag word that others store whole: coherent where loads of any size are. */
+im_inline unsigned tag_again(const struct fmt_bucket *b, unsigned i)
+{
+#if defined(__x86_64__) && !defined(IM_WORDWISE)
+	return ((const volatile unsigned char *)b->tags)[i];
+#else
+	return im_tag_at(im_load_acq(&b->tags[i >> 3]), i);
+#endif
+}
+
+im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
+			void *buf, size_t cap, size_t *ret_len)
+{
+	uint32_t shard = im_map_shard(m, hash), ref, len, pos, hops = IM_CHAIN_MAX;
+	const struct fmt_shard *s = &m->shards[shard];
+	uint64_t seq = im_load_acq(&s->reclaim_seq), floor = im_load_acq(&s->floor);
+	/* ord(geometry) */
+	uint64_t geometry = im_load_acq(&s->geometry), t0, t1, w0, w1, at;
+	uint32_t want = (uint32_t)(key_len - 1) | (uint32_t)hash << 16;
+	struct fmt_line *line = usual_line(m);
+	unsigned tag = im_hash_tag(hash), fit, i;
+	const unsigned char *p;
+	struct fmt_bucket *b;
+
+	if (unlikely(!line || !(geometry & FMT_BUCKETS_MASK)))
+		goto unusual;
+	b = im_bucket(m, im_map_dir(m, shard), im_bucket_of(hash, geometry & FMT_BUCKETS_MASK));
+	for (;;) {
+		if (unlikely(!b || !hops--))
+			goto unusual;
+		t0 = im_load_acq(&b->tags[0]);
+		t1 = im_load_acq(&b->tags[1]);
+		fit = im_bucket_match(t0, t1, tag);
+		if (likely(fit))
+			break;
+		if (likely(!(t1 >> FMT_LINK_SHIFT))) {
+			/* ord(moves), ord(geometry) */
+			if (unlikely(im_load_acq(&s->geometry) != geometry))
+				goto unusual;
+			usual_count(line, false);
+			return IPCMAP_NOTFOUND;
+		}
+		b = im_bucket_next(m->seg, t1);
+	}
+	i = (unsigned)__builtin_ctz(fit);
+	/* ord(publish) */
+	ref = im_load32_acq(&b->ref[i]);
+	if (unlikely(tag_again(b, i) != tag || ref - m->ref_first >= m->ref_n))
+		goto unusual;
+	at = (uint64_t)ref << m->unit_shift;
+	p = m->base + at;
+	w1 = im_load_rlx((const uint64_t *)(const void *)(p + 8));
+	w0 = im_load_rlx((const uint64_t *)(const void *)p);
+	len = (uint32_t)w1;
+	/* inside its extent: extent_off is a multiple of the extent's length */
+	pos = (uint32_t)at & m->extent_mask;
+	if (unlikely((uint32_t)(w1 >> 32) != want || len > USUAL || len > cap ||
+		     (uint8_t)(w0 >> 48) || pos + FMT_ENTRY_HEAD + (uint32_t)key_len + len >
+						    m->extent_mask + 1 ||
+		     !im_key_equal(p + FMT_ENTRY_HEAD, key, key_len)))
+		goto unusual;
+	im_copy_racy_inline(buf, p + FMT_ENTRY_HEAD + key_len, len);
+	/* ord(reclaim) */
+	im_read_barrier();
+	if (unlikely(im_load_acq(&s->reclaim_seq) != seq || (w0 & FMT_VERSION_MASK) < floor))
+		goto unusual;
+	if (ret_len)
+		*ret_len = len;
+	usual_count(line, true);
+	return 0;
+unusual:
+	return get_whole(m, key, key_len, buf, cap, ret_len);
 }
 
 static __attribute__((noinline)) int get_long_key(const struct ipcmap *m, const void *key,
@@ -381,7 +388,8 @@ static __attribute__((noinline)) int get_long_key(const struct ipcmap *m, const 
 {
 	if (!m || !key || key_len - 1 >= IPCMAP_KEY_MAX || (!buf && cap))
 		return IPCMAP_INVALID;
-	return get(m, key, key_len, im_hash(m->hash_seed, key, key_len), buf, cap, ret_len);
+	return get_usual(m, key, key_len, im_hash(m->hash_seed, key, key_len), buf, cap,
+			 ret_len);
 }
 
 /* Two bodies, so that the one for short keys makes no call and keeps nothing on the stack. */
@@ -390,7 +398,8 @@ int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *b
 {
 	if (unlikely(key_len - 1 >= IM_HASH_SHORT || !m || !key || (!buf && cap)))
 		return get_long_key(m, key, key_len, buf, cap, ret_len);
-	return get(m, key, key_len, im_hash_short(m->hash_seed, key, key_len), buf, cap, ret_len);
+	return get_usual(m, key, key_len, im_hash_short(m->hash_seed, key, key_len), buf, cap,
+			 ret_len);
 }
 
 int im_read_getx(const struct ipcmap *m, const void *key, size_t key_len,

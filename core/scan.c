@@ -53,6 +53,7 @@ struct scan {
 	unsigned flags;
 	struct buffer buf;
 	unsigned n;
+	uint32_t refs[IM_CHAIN_MAX * FMT_SLOTS]; /* of the entries copied */
 };
 
 static uint64_t reverse(uint64_t x)
@@ -132,8 +133,17 @@ static bool copy_entry(struct scan *sc, uint32_t ref)
 		return false;
 	if (vals && !f.large)
 		im_copy_racy(to + sizeof(f) + e.key_len, im_entry_val(&e), e.val_len);
-	sc->n++;
+	sc->refs[sc->n++] = ref;
 	return true;
+}
+
+/* While a chain is compacted, and after a death in it, a slot may stand there twice. */
+static bool is_doubled(const struct scan *sc, uint32_t ref)
+{
+	for (unsigned i = 0; i < sc->n; i++)
+		if (sc->refs[i] == ref)
+			return true;
+	return false;
 }
 
 /* Copy the chain whose range holds the point. 0; 1: it changed; error. */
@@ -163,7 +173,7 @@ static int copy_chain(struct scan *sc)
 
 			if (im_tag_at(t[i >> 3], i) &&
 			    im_tag_at(im_load_acq(&bucket->tags[i >> 3]), i) &&
-			    !copy_entry(sc, ref))
+			    !(hops && is_doubled(sc, ref)) && !copy_entry(sc, ref))
 				sound = false;
 		}
 		bucket = im_bucket_next(sc->m->seg, t[1]);
@@ -221,12 +231,13 @@ static int copy_stable(struct scan *sc)
 
 /* ---- showing ---- */
 
+/* Beyond the end are keys that a split has moved and not cleared yet: they come later. */
 static bool fits(const struct scan *sc, const struct ipcmap_item *it, const void *prefix,
 		 size_t prefix_len)
 {
-	uint64_t hash = im_hash(sc->m->hash_seed, it->key, it->key_len);
+	uint64_t point = reverse(im_hash(sc->m->hash_seed, it->key, it->key_len));
 
-	return reverse(hash) >= sc->point && it->key_len >= prefix_len &&
+	return point >= sc->point && point < sc->end && it->key_len >= prefix_len &&
 	       (!prefix_len || memcmp(it->key, prefix, prefix_len) == 0);
 }
 

@@ -39,6 +39,7 @@ struct request {
 	const struct ipcmap_put_options *how; /* never NULL */
 	struct ipcmap_value *old; /* may be NULL */
 	uint64_t seen; /* version of the large value that was copied to old outside the lock */
+	unsigned looks;
 };
 
 static const struct ipcmap_put_options plain = IPCMAP_PUT_INIT;
@@ -123,7 +124,8 @@ static int look(struct im_op *op, struct request *q)
 	struct ipcmap_value v = {.buf = q->old->buf, .cap = q->old->cap};
 	int r = im_read_getx(op->m, op->key, op->key_len, &v);
 
-	if (im_wait_over(&op->wait))
+	/* the first look waits for nobody, so NOWAIT has it too */
+	if (q->looks++ && im_wait_over(&op->wait))
 		return IPCMAP_BUSY;
 	if (r == 0)
 		q->seen = v.version;

@@ -19,15 +19,24 @@ struct known {
 	unsigned shown; /* by this scan */
 };
 
+struct shape {
+	uint64_t mib;
+	unsigned shards;
+	uint32_t n_keys;
+	uint32_t len_max;
+	unsigned ops;
+	unsigned big;	 /* more values of up to len_max, in thousandths */
+	unsigned tick_ms; /* the clock goes on by up to this at a time; 0: nothing expires */
+};
+
 struct run {
+	const struct shape *g;
 	struct ipcmap *m;
 	struct known *keys;
 	uint32_t n_keys;
 	uint64_t state; /* random */
 	uint64_t ttl;   /* the map's default */
-	uint64_t limit;
 	uint32_t len_max;
-	bool ttls; /* some have a life */
 	unsigned n_limit;
 	unsigned scan; /* number of the one under way */
 	uint64_t n_shown;
@@ -75,9 +84,9 @@ static uint32_t some_len(struct run *r)
 
 	if (x < 50)
 		return 0;
-	if (x < 900)
+	if (x < 900 - r->g->big)
 		return (uint32_t)kit_below(&r->state, 200);
-	if (x < 985)
+	if (x < 985 - r->g->big)
 		return (uint32_t)kit_below(&r->state, min_u64(r->m->seg->extent_len, r->len_max));
 	return (uint32_t)kit_below(&r->state, r->len_max);
 }
@@ -174,7 +183,7 @@ static void some_life(struct run *r, struct ipcmap_put_options *how)
 {
 	uint64_t x = kit_below(&r->state, 8);
 
-	if (!r->ttls || x < 4)
+	if (!r->g->tick_ms || x < 4)
 		return;
 	if (x == 4)
 		how->ttl_ns = IPCMAP_TTL_NONE;
@@ -347,43 +356,51 @@ static void compare(struct run *r)
 	WANT(r->n_shown == n_alive, "scan: keys", r->n_shown, n_alive);
 }
 
+/* Between as it was made and a quarter more, or less than it holds. */
+static void do_tune(struct run *r)
+{
+	uint64_t made = r->g->mib * KIT_MIB, limit = made + kit_below(&r->state, made / 4);
+	uint32_t k = 0;
+	int rc;
+
+	if (!kit_below(&r->state, 3))
+		limit -= made / 2;
+	if (r->g->mib == 1 && limit < made)
+		limit = made;
+	rc = kit_set_limit(r->m, limit);
+	WANT(rc == 0 || (rc == IPCMAP_INVALID && limit < made), "tune", rc, 0);
+}
+
 static void do_one(struct run *r)
 {
 	uint32_t k = (uint32_t)kit_below(&r->state, r->n_keys);
-	uint64_t x = kit_below(&r->state, 10000);
+	uint64_t x = kit_below(&r->state, 20000), tick = r->g->tick_ms * KIT_MS;
 
 	if (x < 3000)
 		do_get(r, k);
-	else if (x < 8000)
+	else if (x < 16000)
 		do_put(r, k);
-	else if (x < 9200)
+	else if (x < 18400)
 		do_del(r, k);
-	else if (x < 9700)
+	else if (x < 19500)
 		do_take(r, k);
-	else if (x < 9998)
-		kit_time += kit_below(&r->state, KIT_SEC / 2) & ~UINT64_C(1);
-	else if (x < 9999)
-		do_clear(r);
+	else if (x < 19980)
+		kit_time += tick ? kit_below(&r->state, tick) : 0;
+	else if (x < 19996)
+		do_tune(r);
+	else if (x < 19998)
+		kit_time += 20 * tick;
 	else
-		kit_time += 30 * KIT_SEC;
+		do_clear(r);
 }
-
-struct shape {
-	uint64_t mib;
-	unsigned shards;
-	uint32_t n_keys;
-	uint32_t len_max;
-	unsigned ops;
-	bool ttls;
-};
 
 static void play(const char *name, const struct shape *g, uint64_t seed)
 {
-	struct run r = {.n_keys = g->n_keys,
+	struct run r = {.g = g,
+			.n_keys = g->n_keys,
 			.state = seed,
 			.ttl = IPCMAP_TTL_NONE,
-			.len_max = g->len_max,
-			.ttls = g->ttls};
+			.len_max = g->len_max};
 	unsigned ops = T_SANITIZED ? g->ops / 4 : g->ops;
 
 	kit_clock_on();
@@ -433,9 +450,11 @@ static void play_all(const char *name, const struct shape *g, unsigned n)
 static void model__few_keys(void)
 {
 	static const struct shape g[] = {
-		{1, 1, 30, 5000, 30000, false},	     {1, 0, 60, 20000, 30000, true},
-		{4, 1, 50, 100000, 30000, true},     {16, 0, 100, 300000, 20000, true},
-		{64, 0, 200, 1 << 20, 10000, true},
+		{1, 1, 30, 5000, 100000, 50, 0},
+		{1, 0, 60, 20000, 100000, 10, 500},
+		{4, 1, 50, 100000, 60000, 0, 500},
+		{16, 0, 100, 300000, 20000, 400, 2000},
+		{64, 0, 200, 1 << 20, 10000, 100, 1000},
 	};
 
 	play_all(T_NAME, g, ARRAY_LEN(g));
@@ -444,10 +463,14 @@ static void model__few_keys(void)
 static void model__many_keys(void)
 {
 	static const struct shape g[] = {
-		{1, 1, 6000, 300, 60000, false},     {1, 0, 6000, 3000, 60000, true},
-		{8, 1, 20000, 20000, 60000, true},   {16, 0, 40000, 20000, 60000, true},
-		{64, 0, 60000, 100000, 60000, true}, {64, 1, 60000, 1000, 60000, false},
-		{64, 64, 20000, 1000, 40000, true},
+		{1, 1, 6000, 300, 200000, 0, 0},
+		{1, 0, 6000, 3000, 200000, 0, 1000},
+		{8, 1, 60000, 20000, 200000, 0, 5000},
+		{8, 0, 60000, 3000, 200000, 300, 500},
+		{16, 0, 40000, 20000, 100000, 100, 5000},
+		{64, 0, 60000, 100000, 100000, 10, 5000},
+		{64, 1, 60000, 1000, 100000, 0, 0},
+		{64, 64, 20000, 1000, 60000, 0, 500},
 	};
 
 	play_all(T_NAME, g, ARRAY_LEN(g));
