@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * write.c - the write protocol: put, delete, clear
+ * write.c - the write protocol: put
  *
  *     (fill a large value) lock; find; decide; append; redo list: publish and account; unlock
  *
@@ -24,8 +24,8 @@
 #include "large.h"
 #include "log.h"
 #include "os.h"
-#include "read.h"
 #include "redo.h"
+#include "request.h"
 #include "room.h"
 #include "space.h"
 
@@ -34,103 +34,6 @@
 
 /* The coarse clock's longest tick (HZ=100), twice: shorter lives might end before they begin. */
 #define TTL_MIN_NS UINT64_C(20000000)
-
-struct request {
-	const struct ipcmap_put_options *how; /* never NULL */
-	struct ipcmap_value *old; /* may be NULL */
-	uint64_t seen; /* version of the large value that was copied to old outside the lock */
-	unsigned looks;
-};
-
-static const struct ipcmap_put_options plain = IPCMAP_PUT_INIT;
-
-/* ---- what is there ---- */
-
-static bool counts(struct im_op *op, const struct im_entry *e)
-{
-	return e->version >= im_load_rlx(&op->s->floor);
-}
-
-static bool alive(struct im_op *op, const struct im_entry *e)
-{
-	return counts(op, e) &&
-	       (!(e->flags & FMT_F_TTL) || im_entry_expiry(e) > im_op_now(op));
-}
-
-static bool value_equals(struct im_op *op, const struct im_entry *e, const void *want,
-			 size_t len)
-{
-	struct fmt_chain c;
-
-	if (e->val_len != len)
-		return false;
-	if (!(e->flags & FMT_F_LARGE))
-		return im_key_equal(im_entry_val(e), want, len);
-	im_entry_chain(e, &c);
-	return im_large_equal(op->seg, &c, e->flags & FMT_F_FARKEY ? e->key_len : 0, want, len);
-}
-
-static int condition(struct im_op *op, const struct request *q, const struct im_entry *e)
-{
-	const struct ipcmap_put_options *how = q->how;
-
-	if (!(how->flags & ~IPCMAP_IF_ABSENT))
-		return how->flags && e ? IPCMAP_EXISTS : 0;
-	if (!e)
-		return IPCMAP_NOTFOUND;
-	if (how->flags & IPCMAP_IF_ABSENT)
-		return IPCMAP_EXISTS;
-	if (how->flags & IPCMAP_IF_VERSION && e->version != how->version)
-		return IPCMAP_MISMATCH;
-	if (how->flags & IPCMAP_IF_EQUAL && !value_equals(op, e, how->equal, how->equal_len))
-		return IPCMAP_MISMATCH;
-	return 0;
-}
-
-/* Copy the present value out, when it is wanted. @r is what the call would return. */
-static int show_old(struct im_op *op, const struct request *q, const struct im_entry *e, int r)
-{
-	struct ipcmap_value *v = q->old;
-	uint64_t expiry;
-
-	if (!v)
-		return r;
-	if (!e) {
-		if (r == 0) {
-			v->len = 0;
-			v->version = 0;
-			v->ttl_left_ns = IPCMAP_TTL_NONE;
-			v->type = 0;
-		}
-		return r;
-	}
-	v->len = e->val_len;
-	if (v->cap < e->val_len)
-		return r ? r : IPCMAP_SHORT;
-	if (!(e->flags & FMT_F_LARGE))
-		im_copy_racy(v->buf, im_entry_val(e), e->val_len);
-	else if (q->seen != e->version)
-		return IM_LOOK;
-	expiry = im_entry_expiry(e);
-	v->version = e->version;
-	v->ttl_left_ns = e->flags & FMT_F_TTL ? expiry - im_op_now(op) : IPCMAP_TTL_NONE;
-	v->type = e->type;
-	return r;
-}
-
-/* A large value is copied outside the lock; under it the version must still be the same. */
-static int look(struct im_op *op, struct request *q)
-{
-	struct ipcmap_value v = {.buf = q->old->buf, .cap = q->old->cap};
-	int r = im_read_getx(op->m, op->key, op->key_len, &v);
-
-	/* the first look waits for nobody, so NOWAIT has it too */
-	if (q->looks++ && im_wait_over(&op->wait))
-		return IPCMAP_BUSY;
-	if (r == 0)
-		q->seen = v.version;
-	return r == IPCMAP_NOTFOUND || r == IPCMAP_SHORT || r == IPCMAP_BUSY ? 0 : r;
-}
 
 /* ---- life ---- */
 
@@ -146,7 +49,7 @@ static uint64_t random_below(uint64_t n)
 	return n ? state % n : 0;
 }
 
-static void set_life(struct im_op *op, const struct request *q, const struct im_entry *old,
+static void set_life(struct im_op *op, const struct im_request *q, const struct im_entry *old,
 		     struct im_record *rec)
 {
 	uint64_t ttl = q->how->ttl_ns;
@@ -211,7 +114,7 @@ static bool store(struct im_op *op, const struct im_slot *slot, bool found,
 		  const struct im_record *rec, uint64_t chain_word)
 {
 	struct fmt_shard *s = op->s;
-	bool counted = found && counts(op, &slot->e);
+	bool counted = found && im_request_counts(op, &slot->e);
 	uint32_t ext = im_load32_rlx(&s->head[FMT_HOT]);
 	uint32_t ref = im_log_append(op, FMT_HOT, rec);
 	uint64_t large = im_load_rlx(&s->large);
@@ -245,7 +148,7 @@ static int find_room(struct im_op *op, struct im_slot *slot, bool found,
 		     const struct im_record *rec)
 {
 	struct fmt_shard *s = op->s;
-	uint32_t old = found && counts(op, &slot->e) ? slot->e.size : 0;
+	uint32_t old = found && im_request_counts(op, &slot->e) ? slot->e.size : 0;
 	int r;
 
 	op->grow = rec->size > old ? rec->size - old : 0;
@@ -281,7 +184,7 @@ static void look_ahead(struct im_op *op)
 	}
 }
 
-static int put_locked(struct im_op *op, const struct request *q, struct im_record *rec,
+static int put_locked(struct im_op *op, const struct im_request *q, struct im_record *rec,
 		      uint64_t chain_word)
 {
 	struct fmt_shard *s = op->s;
@@ -298,9 +201,9 @@ static int put_locked(struct im_op *op, const struct request *q, struct im_recor
 	found = im_index_find(op, &slot);
 	if (unlikely(found < 0))
 		return found;
-	if (found && alive(op, &slot.e))
+	if (found && im_request_alive(op, &slot.e))
 		old = &slot.e;
-	r = show_old(op, q, old, condition(op, q, old));
+	r = im_request_show(op, q, old, im_request_check(op, q, old));
 	if (r)
 		return r;
 	rec->version = im_load_rlx(&s->version);
@@ -354,7 +257,7 @@ int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *
 		 size_t val_len, const struct ipcmap_put_options *how,
 		 struct ipcmap_value *ret_old)
 {
-	struct request q = {.how = how ? how : &plain, .old = ret_old};
+	struct im_request q = {.how = how ? how : &im_request_plain, .old = ret_old};
 	struct im_record rec = {.key = key,
 				.val = val,
 				.key_len = (uint32_t)key_len,
@@ -380,7 +283,7 @@ int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *
 		im_op_leave(&op);
 		if (likely(r != IM_NEED && r != IM_LOOK))
 			break;
-		r = r == IM_LOOK ? look(&op, &q) : im_op_feed(&op);
+		r = r == IM_LOOK ? im_request_look(&op, &q) : im_op_feed(&op);
 		if (r)
 			break;
 		r = IPCMAP_BUSY;
@@ -390,125 +293,6 @@ int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *
 			im_large_drop(m->seg, &rec);
 		else
 			im_space_handed_over(m->seg);
-	}
-	im_op_done(&op);
-	return r;
-}
-
-/* ---- delete ---- */
-
-static int del_locked(struct im_op *op, const struct request *q)
-{
-	struct fmt_shard *s = op->s;
-	struct im_slot slot;
-	uint64_t *books, old;
-	struct fmt_chain c;
-	bool is, counted;
-	int found, r;
-
-	if (!im_load_rlx(&s->geometry))
-		return IPCMAP_NOTFOUND;
-	found = im_index_find(op, &slot);
-	if (found <= 0)
-		return found ? found : IPCMAP_NOTFOUND;
-	is = alive(op, &slot.e);
-	counted = counts(op, &slot.e);
-	if (is) {
-		r = show_old(op, q, &slot.e, condition(op, q, &slot.e));
-		if (r)
-			return r;
-	}
-	if (slot.e.flags & FMT_F_LARGE) {
-		r = im_room_settle(op);
-		if (r)
-			return r;
-	}
-	books = &op->seg->table[slot.e.ext].books;
-	old = im_load_rlx(books);
-	im_redo_start(op);
-	im_redo_set(op, &slot.b->tags[slot.i >> 3], im_tag_word(slot.b, slot.i, 0));
-	im_redo_set(op, books,
-		    im_books(im_books_live(old) - (counted ? slot.e.size : 0),
-			     im_books_named(old) - slot.e.size));
-	if (counted) {
-		im_redo_set(op, &s->entries, im_load_rlx(&s->entries) - 1);
-		im_redo_set(op, &s->live, im_load_rlx(&s->live) - slot.e.size);
-	}
-	if (slot.e.flags & FMT_F_LARGE) {
-		im_entry_chain(&slot.e, &c);
-		im_large_unhook(op, &c, im_load_rlx(&s->large));
-	}
-	im_redo_run(op);
-	crash("del.stored");
-	im_room_settle(op);
-	im_clean_note(op, slot.e.ext, old, im_load_rlx(books));
-	im_clean_pace(op, slot.e.size);
-	return is ? 0 : IPCMAP_NOTFOUND;
-}
-
-int im_write_del(struct ipcmap *m, const void *key, size_t key_len,
-		 const struct ipcmap_put_options *only_if, struct ipcmap_value *ret_old)
-{
-	struct request q = {.how = only_if ? only_if : &plain, .old = ret_old};
-	struct im_op op;
-	int r;
-
-	im_op_init(m, &op, q.how->deadline_ns);
-	im_op_key(&op, key, (uint32_t)key_len, im_hash(m->hash_seed, key, key_len));
-	for (;;) {
-		r = im_op_enter(&op);
-		if (r)
-			break;
-		r = del_locked(&op, &q);
-		im_op_leave(&op);
-		if (r != IM_LOOK)
-			break;
-		r = look(&op, &q);
-		if (r)
-			break;
-	}
-	im_op_done(&op);
-	return r;
-}
-
-/* ---- clear ---- */
-
-static void clear_locked(struct im_op *op)
-{
-	struct fmt_shard *s = op->s;
-	uint64_t floor = im_load_rlx(&s->version) + 1;
-
-	/* clear takes a version: one of a put killed before its list may be noted in its extent,
-	 * which must be wholly below the floor */
-	im_redo_start(op);
-	im_redo_set(op, &s->floor, floor);
-	im_redo_set(op, &s->version, floor);
-	im_redo_set(op, &s->entries, 0);
-	im_redo_set(op, &s->live, 0);
-	/* log.I4: later entries go to other extents than these */
-	im_redo_set(op, &s->tail,
-		    im_load_rlx(&s->tail) + im_room_left(op, FMT_HOT) + im_room_left(op, FMT_COLD));
-	im_redo_set32(op, &s->head[FMT_HOT], FMT_NO_EXTENT);
-	im_redo_set32(op, &s->head[FMT_COLD], FMT_NO_EXTENT);
-	im_redo_run(op);
-	im_room_recap(op);
-	crash("clear.stored");
-	im_clean_pace(op, op->seg->extent_len / 64);
-}
-
-int im_write_clear(struct ipcmap *m)
-{
-	struct im_op op;
-	int r = 0;
-
-	im_op_init(m, &op, 0);
-	for (uint32_t k = 0; k < m->n_shards && !r; k++) {
-		im_op_shard(&op, k);
-		r = im_op_enter(&op);
-		if (r)
-			break;
-		clear_locked(&op);
-		im_op_leave(&op);
 	}
 	im_op_done(&op);
 	return r;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * write.h - the write protocol: put, delete, clear
+ * write.h - the write protocol: put (write.c), delete and clear (remove.c)
  */
 #ifndef IM_WRITE_H
 #define IM_WRITE_H

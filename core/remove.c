@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * remove.c - delete one key; forget every key
+ *
+ * A delete is one store, the tag; it needs no memory and so always works. The entry's bytes
+ * are garbage from then on. Clear raises the shard's floor: entries with a lower version are
+ * not there, whatever names them, and are walked and dropped by later cleaning.
+ */
+#include "write.h"
+
+#include "clean.h"
+#include "crash.h"
+#include "index.h"
+#include "large.h"
+#include "log.h"
+#include "redo.h"
+#include "request.h"
+#include "room.h"
+
+/* ---- delete ---- */
+
+static int del_locked(struct im_op *op, const struct im_request *q)
+{
+	struct fmt_shard *s = op->s;
+	struct im_slot slot;
+	uint64_t *books, old;
+	struct fmt_chain c;
+	bool is, counted;
+	int found, r;
+
+	if (!im_load_rlx(&s->geometry))
+		return IPCMAP_NOTFOUND;
+	found = im_index_find(op, &slot);
+	if (found <= 0)
+		return found ? found : IPCMAP_NOTFOUND;
+	is = im_request_alive(op, &slot.e);
+	counted = im_request_counts(op, &slot.e);
+	if (is) {
+		r = im_request_show(op, q, &slot.e, im_request_check(op, q, &slot.e));
+		if (r)
+			return r;
+	}
+	if (slot.e.flags & FMT_F_LARGE) {
+		r = im_room_settle(op);
+		if (r)
+			return r;
+	}
+	books = &op->seg->table[slot.e.ext].books;
+	old = im_load_rlx(books);
+	im_redo_start(op);
+	im_redo_set(op, &slot.b->tags[slot.i >> 3], im_tag_word(slot.b, slot.i, 0));
+	im_redo_set(op, books,
+		    im_books(im_books_live(old) - (counted ? slot.e.size : 0),
+			     im_books_named(old) - slot.e.size));
+	if (counted) {
+		im_redo_set(op, &s->entries, im_load_rlx(&s->entries) - 1);
+		im_redo_set(op, &s->live, im_load_rlx(&s->live) - slot.e.size);
+	}
+	if (slot.e.flags & FMT_F_LARGE) {
+		im_entry_chain(&slot.e, &c);
+		im_large_unhook(op, &c, im_load_rlx(&s->large));
+	}
+	im_redo_run(op);
+	crash("del.stored");
+	im_room_settle(op);
+	im_clean_note(op, slot.e.ext, old, im_load_rlx(books));
+	im_clean_pace(op, slot.e.size);
+	return is ? 0 : IPCMAP_NOTFOUND;
+}
+
+int im_write_del(struct ipcmap *m, const void *key, size_t key_len,
+		 const struct ipcmap_put_options *only_if, struct ipcmap_value *ret_old)
+{
+	struct im_request q = {.how = only_if ? only_if : &im_request_plain, .old = ret_old};
+	struct im_op op;
+	int r;
+
+	im_op_init(m, &op, q.how->deadline_ns);
+	im_op_key(&op, key, (uint32_t)key_len, im_hash(m->hash_seed, key, key_len));
+	for (;;) {
+		r = im_op_enter(&op);
+		if (r)
+			break;
+		r = del_locked(&op, &q);
+		im_op_leave(&op);
+		if (r != IM_LOOK)
+			break;
+		r = im_request_look(&op, &q);
+		if (r)
+			break;
+	}
+	im_op_done(&op);
+	return r;
+}
+
+/* ---- clear ---- */
+
+static void clear_locked(struct im_op *op)
+{
+	struct fmt_shard *s = op->s;
+	uint64_t floor = im_load_rlx(&s->version) + 1;
+
+	/* clear takes a version: one of a put killed before its list may be noted in its extent,
+	 * which must be wholly below the floor */
+	im_redo_start(op);
+	im_redo_set(op, &s->floor, floor);
+	im_redo_set(op, &s->version, floor);
+	im_redo_set(op, &s->entries, 0);
+	im_redo_set(op, &s->live, 0);
+	/* log.I4: later entries go to other extents than these */
+	im_redo_set(op, &s->tail,
+		    im_load_rlx(&s->tail) + im_room_left(op, FMT_HOT) + im_room_left(op, FMT_COLD));
+	im_redo_set32(op, &s->head[FMT_HOT], FMT_NO_EXTENT);
+	im_redo_set32(op, &s->head[FMT_COLD], FMT_NO_EXTENT);
+	im_redo_run(op);
+	im_room_recap(op);
+	crash("clear.stored");
+	im_clean_pace(op, op->seg->extent_len / 64);
+}
+
+int im_write_clear(struct ipcmap *m)
+{
+	struct im_op op;
+	int r = 0;
+
+	im_op_init(m, &op, 0);
+	for (uint32_t k = 0; k < m->n_shards && !r; k++) {
+		im_op_shard(&op, k);
+		r = im_op_enter(&op);
+		if (r)
+			break;
+		clear_locked(&op);
+		im_op_leave(&op);
+	}
+	im_op_done(&op);
+	return r;
+}

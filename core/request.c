@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * request.c - what a write asks of the entry that is there: conditions, its value
+ *
+ * A large value is never copied under the lock. It is read as any reader does, and under the
+ * lock its version must still be the same; else it is read again, until the deadline.
+ */
+#include "request.h"
+
+#include "large.h"
+#include "read.h"
+
+const struct ipcmap_put_options im_request_plain = IPCMAP_PUT_INIT;
+
+/* ---- what is there ---- */
+
+bool im_request_counts(struct im_op *op, const struct im_entry *e)
+{
+	return e->version >= im_load_rlx(&op->s->floor);
+}
+
+bool im_request_alive(struct im_op *op, const struct im_entry *e)
+{
+	return im_request_counts(op, e) &&
+	       (!(e->flags & FMT_F_TTL) || im_entry_expiry(e) > im_op_now(op));
+}
+
+static bool value_equals(struct im_op *op, const struct im_entry *e, const void *want,
+			 size_t len)
+{
+	struct fmt_chain c;
+
+	if (e->val_len != len)
+		return false;
+	if (!(e->flags & FMT_F_LARGE))
+		return im_key_equal(im_entry_val(e), want, len);
+	im_entry_chain(e, &c);
+	return im_large_equal(op->seg, &c, e->flags & FMT_F_FARKEY ? e->key_len : 0, want, len);
+}
+
+int im_request_check(struct im_op *op, const struct im_request *q, const struct im_entry *e)
+{
+	const struct ipcmap_put_options *how = q->how;
+
+	if (!(how->flags & ~IPCMAP_IF_ABSENT))
+		return how->flags && e ? IPCMAP_EXISTS : 0;
+	if (!e)
+		return IPCMAP_NOTFOUND;
+	if (how->flags & IPCMAP_IF_ABSENT)
+		return IPCMAP_EXISTS;
+	if (how->flags & IPCMAP_IF_VERSION && e->version != how->version)
+		return IPCMAP_MISMATCH;
+	if (how->flags & IPCMAP_IF_EQUAL && !value_equals(op, e, how->equal, how->equal_len))
+		return IPCMAP_MISMATCH;
+	return 0;
+}
+
+/* Copy the present value out, when it is wanted. @r is what the call would return. */
+int im_request_show(struct im_op *op, const struct im_request *q, const struct im_entry *e,
+		    int r)
+{
+	struct ipcmap_value *v = q->old;
+	uint64_t expiry;
+
+	if (!v)
+		return r;
+	if (!e) {
+		if (r == 0) {
+			v->len = 0;
+			v->version = 0;
+			v->ttl_left_ns = IPCMAP_TTL_NONE;
+			v->type = 0;
+		}
+		return r;
+	}
+	v->len = e->val_len;
+	if (v->cap < e->val_len)
+		return r ? r : IPCMAP_SHORT;
+	if (!(e->flags & FMT_F_LARGE))
+		im_copy_racy(v->buf, im_entry_val(e), e->val_len);
+	else if (q->seen != e->version)
+		return IM_LOOK;
+	expiry = im_entry_expiry(e);
+	v->version = e->version;
+	v->ttl_left_ns = e->flags & FMT_F_TTL ? expiry - im_op_now(op) : IPCMAP_TTL_NONE;
+	v->type = e->type;
+	return r;
+}
+
+/* A large value is copied outside the lock; under it the version must still be the same. */
+int im_request_look(struct im_op *op, struct im_request *q)
+{
+	struct ipcmap_value v = {.buf = q->old->buf, .cap = q->old->cap};
+	int r = im_read_getx(op->m, op->key, op->key_len, &v);
+
+	/* the first look waits for nobody, so NOWAIT has it too */
+	if (q->looks++ && im_wait_over(&op->wait))
+		return IPCMAP_BUSY;
+	if (r == 0)
+		q->seen = v.version;
+	return r == IPCMAP_NOTFOUND || r == IPCMAP_SHORT || r == IPCMAP_BUSY ? 0 : r;
+}

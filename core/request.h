@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * request.h - what a write asks of the entry that is there: conditions, its value
+ *
+ * All but im_request_look() are called under the shard's lock.
+ */
+#ifndef IM_REQUEST_H
+#define IM_REQUEST_H
+
+#include "entry.h"
+#include "shard.h"
+
+struct im_request {
+	const struct ipcmap_put_options *how; /* never NULL */
+	struct ipcmap_value *old; /* may be NULL */
+	uint64_t seen; /* version of the large value that was copied to old outside the lock */
+	unsigned looks; /* how often */
+};
+
+extern const struct ipcmap_put_options im_request_plain; /* the defaults */
+
+/* Is the entry at or above the floor? Then it is in the shard's books. */
+bool im_request_counts(struct im_op *op, const struct im_entry *e);
+
+/* ... and has not expired? */
+bool im_request_alive(struct im_op *op, const struct im_entry *e);
+
+/* 0, or the error of the first condition that @e (NULL: nothing there) does not meet. */
+int im_request_check(struct im_op *op, const struct im_request *q, const struct im_entry *e);
+
+/*
+ * Copy the present value out, when it is wanted. @r is what the call would return; what it
+ * returns in the end comes back. IM_LOOK: a large value, copy it without the lock first.
+ */
+int im_request_show(struct im_op *op, const struct im_request *q, const struct im_entry *e,
+		    int r);
+
+/* After IM_LOOK, without the lock: 0, enter again; or an error. */
+int im_request_look(struct im_op *op, struct im_request *q);
+
+#endif
