@@ -3,6 +3,7 @@
  * api.c - implements ipcmap.h: check arguments and handle, call down
  */
 #include "check.h"
+#include "many.h"
 #include "map.h"
 #include "os.h"
 #include "owner.h"
@@ -237,6 +238,91 @@ IPCMAP_API int ipcmap_take(struct ipcmap *map, const void *key, size_t key_len,
 	if (bad_value(ret_old))
 		return IPCMAP_INVALID;
 	return del(map, key, key_len, NULL, ret_old);
+}
+
+IPCMAP_API int ipcmap_touch(struct ipcmap *map, const void *key, size_t key_len,
+			    const struct ipcmap_put_options *how)
+{
+	int r;
+
+	if (bad_key(map, key, key_len) || !how || bad_how(how) ||
+	    how->flags & IPCMAP_IF_ABSENT)
+		return IPCMAP_INVALID;
+	r = begin_write(map);
+	if (r)
+		return r;
+	r = im_write_touch(map, key, key_len, how);
+	end_write(map);
+	return r;
+}
+
+/* Half of the life is left, or more: nothing is written. */
+IPCMAP_API int ipcmap_get_touch(struct ipcmap *map, const void *key, size_t key_len,
+				uint64_t ttl_ns, struct ipcmap_value *ret)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	int r = ipcmap_getx(map, key, key_len, ret);
+
+	if (r || ret->ttl_left_ns == IPCMAP_TTL_NONE || ret->ttl_left_ns >= ttl_ns / 2)
+		return r;
+	how.flags = IPCMAP_IF_VERSION;
+	how.version = ret->version;
+	how.ttl_ns = ttl_ns;
+	r = ipcmap_touch(map, key, key_len, &how);
+	/* deleted or replaced since it was read: the value was current then */
+	return r == IPCMAP_NOTFOUND || r == IPCMAP_MISMATCH ? 0 : r;
+}
+
+IPCMAP_API int ipcmap_add(struct ipcmap *map, const void *key, size_t key_len, int64_t delta,
+			  const struct ipcmap_add_options *how, int64_t *ret_now)
+{
+	const struct ipcmap_add_options plain = IPCMAP_ADD_INIT;
+	int r;
+
+	if (bad_key(map, key, key_len) ||
+	    (how && (how->struct_size != sizeof(*how) || how->min > how->max || how->type > 255)))
+		return IPCMAP_INVALID;
+	r = begin_write(map);
+	if (r)
+		return r;
+	r = im_write_add(map, key, key_len, delta, how ? how : &plain, ret_now);
+	end_write(map);
+	if (r == 0)
+		count_put(map);
+	return r;
+}
+
+IPCMAP_API int ipcmap_mget(struct ipcmap *map, struct ipcmap_mget *items, size_t n)
+{
+	if (!map || (!items && n) || n > INT32_MAX)
+		return IPCMAP_INVALID;
+	for (size_t i = 0; i < n; i++)
+		if (bad_key(map, items[i].key, items[i].key_len) || bad_value(&items[i].value))
+			return IPCMAP_INVALID;
+	return im_many_get(map, items, n);
+}
+
+IPCMAP_API int ipcmap_del_prefix(struct ipcmap *map, const void *prefix, size_t prefix_len,
+				 uint64_t *ret_deleted)
+{
+	if (!map || !prefix || !prefix_len)
+		return IPCMAP_INVALID;
+	if (map->seg->rdonly)
+		return IPCMAP_READONLY;
+	return im_many_del_prefix(map, prefix, prefix_len, ret_deleted);
+}
+
+IPCMAP_API int ipcmap_tune(struct ipcmap *map, const struct ipcmap_options *opt)
+{
+	int r;
+
+	if (!map || !opt || opt->struct_size != sizeof(*opt))
+		return IPCMAP_INVALID;
+	r = begin_write(map);
+	if (r)
+		return r;
+	end_write(map);
+	return im_map_tune(map, opt);
 }
 
 IPCMAP_API int ipcmap_clear(struct ipcmap *map)

@@ -61,6 +61,7 @@ int im_index_find(struct im_op *op, struct im_slot *ret)
 			ret->free_i = (unsigned)__builtin_ctz(fit);
 		}
 		ret->tail = b;
+		ret->n = hops + 1;
 		if (!(t1 >> FMT_LINK_SHIFT))
 			return 0;
 		b = im_bucket_next(m->seg, t1);

@@ -103,6 +103,7 @@ struct im_slot {
 	struct fmt_bucket *free_b; /* first free slot of the chain, NULL: none */
 	unsigned free_i;
 	struct fmt_bucket *tail; /* last bucket of the chain */
+	unsigned n; /* buckets of the chain */
 };
 
 /* Look the operation's key up: 1 found, 0 not, -EUCLEAN. The geometry must not be 0. */

@@ -280,6 +280,97 @@ IPCMAP_API int ipcmap_take(struct ipcmap *map, const void *key, size_t key_len,
 			   struct ipcmap_value *ret_old);
 
 /**
+ * ipcmap_touch() - give a key another life
+ * @how: ttl_ns, jitter, deadline_ns, and the conditions IF_VERSION, IF_EQUAL; the key must be
+ *       there
+ *
+ * Value and version stay. Return: 0; NOTFOUND; MISMATCH; else as for ipcmap_put(), since the
+ * entry is written anew; a value larger than half an extent is not. All else as for
+ * ipcmap_put().
+ */
+IPCMAP_API int ipcmap_touch(struct ipcmap *map, const void *key, size_t key_len,
+			    const struct ipcmap_put_options *how);
+
+/**
+ * ipcmap_get_touch() - read a value and keep it alive
+ * @ttl_ns: the life it gets when less than half of that is left; else nothing is written
+ * @ret:    as for ipcmap_getx(); ttl_left_ns is what was left before
+ *
+ * For sessions: a read that seldom writes. A key that never expires is left alone.
+ * Return: as for ipcmap_getx(), and as for ipcmap_touch() when that fails. All else as for
+ * ipcmap_put().
+ */
+IPCMAP_API int ipcmap_get_touch(struct ipcmap *map, const void *key, size_t key_len,
+				uint64_t ttl_ns, struct ipcmap_value *ret);
+
+/* How to add. Start from IPCMAP_ADD_INIT. */
+struct ipcmap_add_options {
+	size_t struct_size;   /* sizeof(struct ipcmap_add_options) */
+	int64_t initial;      /* what a counter that is not there begins with, before delta */
+	int64_t min, max;     /* RANGE, and nothing changed, when the sum would leave them */
+	uint64_t ttl_ns;      /* life of a new counter; 0: the map's default; a present one keeps its */
+	uint64_t deadline_ns; /* as in struct ipcmap_put_options */
+	uint32_t type;        /* of a new counter */
+};
+#define IPCMAP_ADD_INIT                                                                        \
+	{                                                                                      \
+		sizeof(struct ipcmap_add_options), 0, INT64_MIN, INT64_MAX, 0, 0, 0            \
+	}
+
+/**
+ * ipcmap_add() - add to a counter, atomically
+ * @how:     NULL: begins with 0, no bounds, the map's default life
+ * @ret_now: the sum; may be NULL
+ *
+ * A counter is a value that is a decimal integer of 64 bits as text.
+ *
+ * Return: 0; TYPE when the value is something else; RANGE; TOOBIG for a key longer than about
+ *         half an extent; else as for ipcmap_put(). All else as for ipcmap_put().
+ */
+IPCMAP_API int ipcmap_add(struct ipcmap *map, const void *key, size_t key_len, int64_t delta,
+			  const struct ipcmap_add_options *how, int64_t *ret_now);
+
+/* One key of ipcmap_mget(). In: key, key_len, value.buf, value.cap. Out: the rest. */
+struct ipcmap_mget {
+	const void *key;
+	size_t key_len;
+	struct ipcmap_value value;
+	int rc; /* what ipcmap_getx() would return for this key */
+};
+
+/**
+ * ipcmap_mget() - read many keys, their cache misses overlapped
+ * @items: @n of them; each is read as by ipcmap_getx(), one after the other: together they
+ *         are not a view of one moment
+ *
+ * Return: the number of items with rc 0; INVALID, then no rc was set. All else as for
+ * ipcmap_get().
+ */
+IPCMAP_API int ipcmap_mget(struct ipcmap *map, struct ipcmap_mget *items, size_t n);
+
+/**
+ * ipcmap_del_prefix() - delete the keys that begin with some bytes
+ * @prefix:      @prefix_len bytes, at least 1
+ * @ret_deleted: how many; set in any case; may be NULL
+ *
+ * Not atomic: a key that is there throughout is deleted, one stored meanwhile may stay.
+ * Return: 0; as for ipcmap_scan(); as for ipcmap_del(). Crash: those done so far are deleted.
+ * Cost: a scan of the map.
+ */
+IPCMAP_API int ipcmap_del_prefix(struct ipcmap *map, const void *prefix, size_t prefix_len,
+				 uint64_t *ret_deleted);
+
+/**
+ * ipcmap_tune() - change a live map
+ * @opt: limit and ttl_ns of the map, for all its users; deadline_ns of this handle; 0 leaves
+ *       each as it is; why on failure. The other options are ignored.
+ *
+ * A limit below what is used drops nothing: puts that need memory get LIMIT until it is so.
+ * Return: 0; INVALID below the least or above the maximum; FULL; BUSY; as for ipcmap_put().
+ */
+IPCMAP_API int ipcmap_tune(struct ipcmap *map, const struct ipcmap_options *opt);
+
+/**
  * ipcmap_clear() - forget every key
  *
  * Atomic per shard, not over the whole map [G2]. The memory is reclaimed by later writes.

@@ -28,6 +28,7 @@ struct im_record {
 	struct fmt_chain chain; /* with FMT_F_LARGE */
 	uint64_t hash;
 	uint32_t size; /* in the log, rounded */
+	bool same; /* the present value with another life: its version and chain stay */
 };
 
 im_inline uint32_t im_books_live(uint64_t books)

@@ -147,19 +147,12 @@ static uint32_t *owner_word(struct im_seg *seg, uint32_t i)
 	return i & 1 ? &shards[i / 2].fetching : &shards[i / 2].lock;
 }
 
-static int apply(struct im_seg *seg, const struct ipcmap_options *o, const struct im_why *why)
+static int set_limits(struct im_seg *seg, const struct ipcmap_options *o,
+		      const struct im_why *why)
 {
 	struct im_wait wait;
 	int r = 0;
 
-	if (o->shards && seg->n_shards != 1u << log2_ceil(o->shards))
-		return im_why(why, IPCMAP_MISMATCH, "%s: has %u shards", seg->name,
-			      seg->n_shards);
-	if (!(o->flags & IPCMAP_APPLY))
-		return 0;
-	if (seg->rdonly)
-		return im_why(why, IPCMAP_READONLY, "%s: APPLY needs a writable attach",
-			      seg->name);
 	if (o->limit) {
 		im_wait_start(seg, DEADLINE_DEFAULT_NS, &wait);
 		im_tls.held |= UINT64_C(1) << seg->id;
@@ -172,6 +165,19 @@ static int apply(struct im_seg *seg, const struct ipcmap_options *o, const struc
 	if (o->ttl_ns)
 		im_store_rlx(&seg->h->ttl_ns, o->ttl_ns);
 	return 0;
+}
+
+static int apply(struct im_seg *seg, const struct ipcmap_options *o, const struct im_why *why)
+{
+	if (o->shards && seg->n_shards != 1u << log2_ceil(o->shards))
+		return im_why(why, IPCMAP_MISMATCH, "%s: has %u shards", seg->name,
+			      seg->n_shards);
+	if (!(o->flags & IPCMAP_APPLY))
+		return 0;
+	if (seg->rdonly)
+		return im_why(why, IPCMAP_READONLY, "%s: APPLY needs a writable attach",
+			      seg->name);
+	return set_limits(seg, o, why);
 }
 
 static int attach(const char *path, const struct ipcmap_options *o, const struct im_why *why,
@@ -282,6 +288,16 @@ int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcma
 	m->deadline_ns = o->deadline_ns ? o->deadline_ns : DEADLINE_DEFAULT_NS;
 	*ret_map = m;
 	return 0;
+}
+
+int im_map_tune(struct ipcmap *m, const struct ipcmap_options *o)
+{
+	struct im_why why = {o->why, o->why_cap};
+	int r = set_limits(m->seg, o, &why);
+
+	if (r == 0 && o->deadline_ns)
+		m->deadline_ns = o->deadline_ns;
+	return r;
 }
 
 void im_map_close(struct ipcmap *m)

@@ -70,4 +70,7 @@ im_inline void im_map_count_get(const struct ipcmap *m, bool hit)
 int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcmap **ret_map);
 void im_map_close(struct ipcmap *m);
 
+/* Change limit and default life of the segment, deadline of the handle; 0: leave. */
+int im_map_tune(struct ipcmap *m, const struct ipcmap_options *o);
+
 #endif

@@ -8,6 +8,7 @@
 #define IM_REQUEST_H
 
 #include "entry.h"
+#include "log.h"
 #include "shard.h"
 
 struct im_request {
@@ -15,6 +16,14 @@ struct im_request {
 	struct ipcmap_value *old; /* may be NULL */
 	uint64_t seen; /* version of the large value that was copied to old outside the lock */
 	unsigned looks; /* how often */
+	/*
+	 * NULL, or: complete the record from the entry that is there (NULL: none), once the
+	 * conditions are met; update.c. 0 or the error to return. It may run more than once.
+	 */
+	int (*make)(struct im_op *op, struct im_request *q, const struct im_entry *old,
+		    struct im_record *rec);
+	void *arg;
+	uint64_t ttl_new_ns; /* with IPCMAP_TTL_KEEP, when nothing is there; 0: the map's default */
 };
 
 extern const struct ipcmap_put_options im_request_plain; /* the defaults */

@@ -62,7 +62,9 @@ static void set_life(struct im_op *op, const struct im_request *q, const struct 
 		}
 		return;
 	}
-	if (ttl == 0 || ttl == IPCMAP_TTL_KEEP)
+	if (ttl == IPCMAP_TTL_KEEP)
+		ttl = q->ttl_new_ns;
+	if (ttl == 0)
 		ttl = im_load_rlx(&op->seg->h->ttl_ns);
 	if (ttl == IPCMAP_TTL_NONE)
 		return;
@@ -121,7 +123,7 @@ static bool store(struct im_op *op, const struct im_slot *slot, bool found,
 	struct fmt_chain old;
 
 	im_redo_start(op);
-	if (rec->flags & FMT_F_LARGE)
+	if (rec->flags & FMT_F_LARGE && !rec->same)
 		im_redo_word(op, rec->chain.first, chain_word,
 			     fmt_word(FMT_LARGE, op->shard, fmt_word_gen(chain_word)));
 	name_slot(op, slot, found, ref);
@@ -130,6 +132,8 @@ static bool store(struct im_op *op, const struct im_slot *slot, bool found,
 		im_redo_set(op, &s->entries, im_load_rlx(&s->entries) + 1);
 	im_redo_set(op, &s->live,
 		    im_load_rlx(&s->live) + rec->size - (counted ? slot->e.size : 0));
+	if (rec->same)
+		return im_redo_run(op);
 	im_redo_set(op, &s->version, rec->version + 1);
 	if (rec->flags & FMT_F_LARGE)
 		large += (uint64_t)rec->chain.n * op->seg->extent_len;
@@ -158,6 +162,8 @@ static int find_room(struct im_op *op, struct im_slot *slot, bool found,
 	if (unlikely(r))
 		return r;
 	if (!found && unlikely(!slot->free_b)) {
+		if (slot->n >= IM_CHAIN_MAX)
+			return IPCMAP_LIMIT; /* the shard's directory is full */
 		r = im_index_extend(op, slot->tail, &slot->free_b);
 		slot->free_i = 0;
 		if (r)
@@ -184,7 +190,7 @@ static void look_ahead(struct im_op *op)
 	}
 }
 
-static int put_locked(struct im_op *op, const struct im_request *q, struct im_record *rec,
+static int put_locked(struct im_op *op, struct im_request *q, struct im_record *rec,
 		      uint64_t chain_word)
 {
 	struct fmt_shard *s = op->s;
@@ -209,6 +215,11 @@ static int put_locked(struct im_op *op, const struct im_request *q, struct im_re
 	rec->version = im_load_rlx(&s->version);
 	if (unlikely(rec->version >= FMT_VERSION_MASK))
 		return IPCMAP_RANGE;
+	if (q->make) {
+		r = q->make(op, q, old, rec);
+		if (r)
+			return r;
+	}
 	set_life(op, q, old, rec);
 	rec->size = (uint32_t)im_entry_round(
 		op->seg, im_entry_len(rec->flags, rec->key_len, rec->val_len));
@@ -253,6 +264,40 @@ static int make_chain(struct im_op *op, struct im_record *rec, uint64_t *ret_wor
 	return IPCMAP_BUSY;
 }
 
+int im_write_run(struct ipcmap *m, struct im_request *q, struct im_record *rec)
+{
+	bool chain = rec->flags & FMT_F_LARGE;
+	uint64_t word = 0;
+	struct im_op op;
+	int r = 0;
+
+	im_op_init(m, &op, q->how->deadline_ns);
+	im_op_key(&op, rec->key, rec->key_len, rec->hash);
+	if (chain)
+		r = make_chain(&op, rec, &word);
+	if (r)
+		return r;
+	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+		r = im_op_enter(&op);
+		if (r)
+			break;
+		r = put_locked(&op, q, rec, word);
+		im_op_leave(&op);
+		if (likely(r != IM_NEED && r != IM_LOOK))
+			break;
+		r = r == IM_LOOK ? im_request_look(&op, q) : im_op_feed(&op);
+		if (r)
+			break;
+		r = IPCMAP_BUSY;
+	}
+	if (chain && r)
+		im_large_drop(m->seg, rec);
+	else if (chain)
+		im_space_handed_over(m->seg);
+	im_op_done(&op);
+	return r;
+}
+
 int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *val,
 		 size_t val_len, const struct ipcmap_put_options *how,
 		 struct ipcmap_value *ret_old)
@@ -262,38 +307,9 @@ int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *
 				.val = val,
 				.key_len = (uint32_t)key_len,
 				.val_len = (uint32_t)val_len,
-				.type = q.how->type};
-	uint64_t word = 0;
-	struct im_op op;
-	int r = 0;
+				.type = q.how->type,
+				.hash = im_hash(m->hash_seed, key, key_len)};
 
-	rec.hash = im_hash(m->hash_seed, key, key_len);
-	im_op_init(m, &op, q.how->deadline_ns);
-	im_op_key(&op, key, rec.key_len, rec.hash);
 	im_large_plan(m->seg, &rec);
-	if (rec.flags & FMT_F_LARGE)
-		r = make_chain(&op, &rec, &word);
-	if (r)
-		return r;
-	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
-		r = im_op_enter(&op);
-		if (r)
-			break;
-		r = put_locked(&op, &q, &rec, word);
-		im_op_leave(&op);
-		if (likely(r != IM_NEED && r != IM_LOOK))
-			break;
-		r = r == IM_LOOK ? im_request_look(&op, &q) : im_op_feed(&op);
-		if (r)
-			break;
-		r = IPCMAP_BUSY;
-	}
-	if (rec.flags & FMT_F_LARGE) {
-		if (r)
-			im_large_drop(m->seg, &rec);
-		else
-			im_space_handed_over(m->seg);
-	}
-	im_op_done(&op);
-	return r;
+	return im_write_run(m, &q, &rec);
 }

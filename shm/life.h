@@ -2,7 +2,7 @@
 /*
  * life.h - this process's life: what fork changes, and the lock around attaching and claiming
  *
- * See life.c. Used by segment.c and owner.c only.
+ * See life.c. Used by segment.c, create.c, owner.c and line.c only.
  */
 #ifndef IM_LIFE_H
 #define IM_LIFE_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * owner.c - this process's slot in a segment; is another owner alive; fork; counter lines
+ * owner.c - this process's slot in a segment; is another owner alive; fork
  *
  * Liveness. Slot n belongs to whoever holds an open-file-description lock on byte n (os.h).
  * The claim opens a fresh description, maps one PROT_NONE page through it, wins a byte on it
@@ -29,18 +29,13 @@
  * between judgement and theft while its victim's slot is claimed 2^20 times, and a live owner
  * of exactly that generation holding exactly that lock when it goes on.)
  *
- * Reading does not wait. im_owner_line() claims slot and line if that needs no waiting: it
- * passes over slots that left extents, and when another thread is just claiming (or this one,
- * interrupted) it counts in the shared line this once.
- *
  * Invariants
  *  owner.I1  byte n is locked by at most one description, and by none without a mapping
  *            except under the life lock (life.I2).
  *  owner.I2  owners[n].gen rises only in hands that hold byte n.
  *  owner.I3  owners[n].n_private >= extents PRIVATE to n, chains counted once, unless a
  *            claimer or sweeper holds byte n.
- *  owner.I4  a line whose claim is a living owner is written by one thread of it.
- *  owner.I5  seg->self is used only while im_tokens[id] is not 0; self is stored after the
+ *  owner.I4  seg->self is used only while im_tokens[id] is not 0; self is stored after the
  *            token became 0 and before it gets its next value.
  */
 #include "owner.h"
@@ -65,8 +60,6 @@
 
 /* The space lock is held for a few stores; who stops inside does not stop a claim for long. */
 #define CLAIM_WAIT_NS UINT64_C(20000000)
-
-__thread struct im_tls im_tls __attribute__((tls_model("initial-exec")));
 
 uint32_t *(*im_owner_word)(struct im_seg *seg, uint32_t i);
 
@@ -380,7 +373,7 @@ static int claim_anew(struct im_seg *seg)
 
 	im_store_rlx(token, 0);
 	rc = claim(seg, true);
-	/* owner.I5; ord(token): the slot is complete. Pairs with im_owner_ready(). */
+	/* owner.I4; ord(token): the slot is complete. Pairs with im_owner_ready(). */
 	im_store_rel(token, rc == 0 || !old ? im_life_token() : old);
 	return rc;
 }
@@ -413,6 +406,22 @@ int im_owner_ready(struct im_seg *seg)
 	if (likely(im_load_acq(&im_tokens[seg->id]) && self))
 		return 0;
 	return ready_slow(seg);
+}
+
+bool im_owner_try_ready(struct im_seg *seg)
+{
+	uint64_t *token = &im_tokens[seg->id];
+
+	if (im_life_trylock() < 0)
+		return false;
+	if (!im_load_rlx(token)) {
+		if (!seg->rdonly && !seg->self)
+			claim(seg, false);
+		/* owner.I4, ord(token) */
+		im_store_rel(token, im_life_token());
+	}
+	im_life_unlock();
+	return true;
 }
 
 void im_owner_leave(struct im_seg *seg)
@@ -474,112 +483,5 @@ void im_owner_sweep(struct im_seg *seg)
 	if (seg->claim_fd >= 0)
 		close(seg->claim_fd);
 	seg->claim_fd = -1;
-	im_life_unlock();
-}
-
-/* A line nobody claims, else one of a dead owner (its counts go on). */
-static struct fmt_line *find_line(struct im_seg *seg, uint32_t self)
-{
-	for (uint32_t i = 0; i < seg->n_lines; i++) {
-		if (im_cas32_acq(&seg->lines[i].claim, 0, self) == 0)
-			return &seg->lines[i];
-	}
-	for (uint32_t i = 0, alive = 0; i < seg->n_lines; i++) {
-		struct fmt_line *l = &seg->lines[i];
-		uint32_t v = im_load32_rlx(&l->claim);
-
-		if (v == alive)
-			continue;
-		if ((!v || im_owner_dead(seg, v)) && im_cas32_acq(&l->claim, v, self) == v)
-			return l;
-		alive = v;
-	}
-	return &seg->h->shared;
-}
-
-static bool is_line(const struct im_seg *seg, const struct fmt_line *l)
-{
-	return l >= seg->lines && l < seg->lines + seg->n_lines;
-}
-
-static void drop_line(struct im_seg *seg, struct fmt_line *l, uint32_t self)
-{
-	if (is_line(seg, l))
-		im_cas32_rel(&l->claim, self, 0);
-}
-
-/* First call in this life of the process: claim a slot if that needs no waiting. */
-static bool begin_without_waiting(struct im_seg *seg)
-{
-	uint64_t *token = &im_tokens[seg->id];
-
-	if (im_life_trylock() < 0)
-		return false;
-	if (!im_load_rlx(token)) {
-		if (!seg->rdonly && !seg->self)
-			claim(seg, false);
-		/* owner.I5, ord(token) */
-		im_store_rel(token, im_life_token());
-	}
-	im_life_unlock();
-	return true;
-}
-
-static struct fmt_line *line_slow(struct im_seg *seg)
-{
-	struct im_tls *t = &im_tls;
-	struct fmt_line *none = seg->rdonly ? &t->none : &seg->h->shared;
-	struct fmt_line *l;
-	uint64_t token;
-	uint32_t self;
-
-	if (!im_load_rlx(&im_tokens[seg->id]) && !begin_without_waiting(seg))
-		return none;
-	token = im_load_acq(&im_tokens[seg->id]);
-	self = im_load32_acq(&seg->self);
-	l = seg->rdonly || !self ? none : find_line(seg, self);
-	if (im_load_acq(&im_tokens[seg->id]) != token || !token) {
-		drop_line(seg, l, self);
-		return none;
-	}
-	t->line[seg->id] = l;
-	im_compiler_barrier();
-	t->token[seg->id] = token;
-	im_life_at_thread_end(t);
-	return l;
-}
-
-struct fmt_line *im_owner_line(struct im_seg *seg)
-{
-	struct im_tls *t = &im_tls;
-	struct fmt_line *l;
-	int saved = errno;
-
-	if (t->in_line)
-		return seg->rdonly ? &t->none : &seg->h->shared;
-	t->in_line = true;
-	im_compiler_barrier();
-	l = line_slow(seg);
-	im_compiler_barrier();
-	t->in_line = false;
-	errno = saved;
-	return l;
-}
-
-/* The segment may be gone, or another with the same number be there: tokens tell. */
-void im_owner_thread_end(void *unused)
-{
-	struct im_tls *t = &im_tls;
-
-	(void)unused;
-	if (im_life_lock() < 0)
-		return;
-	for (unsigned i = 0; i < IM_SEGS; i++) {
-		struct im_seg *seg = im_segs[i];
-
-		if (seg && t->token[i] && t->token[i] == im_load_rlx(&im_tokens[i]))
-			drop_line(seg, t->line[i], seg->self);
-		t->token[i] = 0;
-	}
 	im_life_unlock();
 }

@@ -57,12 +57,22 @@ extern uint32_t *(*im_owner_word)(struct im_seg *seg, uint32_t i);
 /* For segment.c, under the life lock: as im_owner_ready(), but 0 when read-only. */
 int im_owner_claim(struct im_seg *seg);
 
-/* For life.c: a new life of this process begins; a thread of it ends. */
+/*
+ * For line.c, at the first call in this life of the process: claim a slot if that needs no
+ * waiting. False when the life lock is busy; true says nothing about a slot.
+ */
+bool im_owner_try_ready(struct im_seg *seg);
+
+/* For life.c: a new life of this process begins. */
 void im_owner_forked(struct im_seg *seg);
-void im_owner_thread_end(void *unused);
 
 /* Slots whose owner lives; for stat. */
 uint32_t im_owner_count(struct im_seg *seg);
+
+/* ---- counter lines: line.c ---- */
+
+/* For life.c: a thread ends, and its lines become free. */
+void im_owner_thread_end(void *unused);
 
 /* The slow part of im_line(): claims a line; &seg->h->shared when there is none. */
 struct fmt_line *im_owner_line(struct im_seg *seg);

@@ -4,14 +4,18 @@
  *
  * There is one struct im_seg per segment (device and inode) and way of access, shared by
  * several opens and counted. Its number id (0 .. IM_SEGS-1) indexes thread-local caches.
+ * segment.c attaches and detaches, create.c creates, file.c does what concerns the file.
  */
 #ifndef IM_SEGMENT_H
 #define IM_SEGMENT_H
 
 #include "atomic.h"
 #include "layout.h"
+#include "why.h"
 
 #include <sys/types.h>
+
+struct stat;
 
 #define IM_SEGS 32
 #define IM_STRAYS 8
@@ -73,20 +77,8 @@ struct im_seg_create {
 	int (*build)(struct im_seg *seg);
 };
 
-struct im_why {
-	char *buf; /* may be NULL */
-	size_t cap;
-};
-
-/* One line "NAME: what and where" into @why; returns @err. */
-int im_why(const struct im_why *why, int err, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
 #define IM_ATTACH_RDONLY 1u
 #define IM_ATTACH_FOREIGN 2u
-
-/* "name", "/name" -> /dev/shm/name; other paths as they are. @path has 4096 bytes. */
-int im_seg_path(const char *name, char *path, const struct im_why *why);
 
 /*
  * Attach the file at @path. Validates every number of the header; claims an owner slot
@@ -108,6 +100,24 @@ int im_seg_create(const char *path, const struct im_seg_create *how, const struc
 
 void im_seg_detach(struct im_seg *seg);
 
+/* Ends waits in this process; async-signal-safe. */
+void im_seg_interrupt(struct im_seg *seg);
+
+im_inline bool im_seg_has_extent(const struct im_seg *seg, uint32_t ext)
+{
+	return ext < seg->n_extents;
+}
+
+im_inline unsigned char *im_seg_extent(const struct im_seg *seg, uint32_t ext)
+{
+	return seg->extents + ((uint64_t)ext << seg->extent_shift);
+}
+
+/* ---- its file: file.c ---- */
+
+/* "name", "/name" -> /dev/shm/name; other paths as they are. @path has 4096 bytes. */
+int im_seg_path(const char *name, char *path, const struct im_why *why);
+
 /* Remove the name if the file is a segment (or one never completed): 0 or a negative errno. */
 int im_seg_unlink(const char *path, const struct im_why *why);
 
@@ -120,12 +130,20 @@ int im_seg_fd(struct im_seg *seg);
 /* Owner, group and permission bits of the file; 0 all when it cannot be asked. */
 void im_seg_file(struct im_seg *seg, uint32_t *ret_uid, uint32_t *ret_gid, uint32_t *ret_mode);
 
-/* Ends waits in this process; async-signal-safe. */
-void im_seg_interrupt(struct im_seg *seg);
+/* ---- segment.c for create.c ---- */
 
-im_inline unsigned char *im_seg_extent(const struct im_seg *seg, uint32_t ext)
-{
-	return seg->extents + ((uint64_t)ext << seg->extent_shift);
-}
+/* Take the life lock for an attach or a creation; im_life_unlock() ends it. */
+int im_seg_begin(const char *path, const struct im_why *why);
+
+/*
+ * Under the life lock: map the file of which @h is the header, already judged. Takes over
+ * @fd on success.
+ */
+int im_seg_map(int fd, const struct stat *st, bool rdonly, const struct fmt_header *h,
+	       const char *path, const struct im_why *why, struct im_seg **ret_seg);
+void im_seg_drop(struct im_seg *seg);
+
+/* A slot, at once, so that a map without free slots is refused here and not at a write. */
+int im_seg_join(struct im_seg *seg, const struct im_why *why);
 
 #endif

@@ -4,12 +4,15 @@
  *
  * Everything that moves an extent into or out of the free queue happens here, under the
  * space lock; other words change by compare-and-swap in their holder's hands. A kill between
- * any two instructions loses no extent (space.c, invariants space.I1 ...).
+ * any two instructions loses no extent (step.c; invariants space.I1 ... in space.c).
  */
 #ifndef IM_SPACE_H
 #define IM_SPACE_H
 
 #include "lock.h"
+
+/* A limit is refused below this many extents for each shard: heads, ahead, reserve, index. */
+#define IM_EXTENTS_PER_SHARD 6u
 
 /*
  * im_space_take() - one free extent, backed by memory, PRIVATE to this process
@@ -50,9 +53,18 @@ void im_space_handed_over(struct im_seg *seg);
 /* Change the limit, in bytes. -EINVAL below the least; -ENOSPC; -EBUSY. */
 int im_space_set_limit(struct im_seg *seg, uint64_t limit, struct im_wait *wait);
 
-/* For the creator: nothing is in use. How many extents @limit allows. */
+/* For the creator: nothing is in use. */
 void im_space_init(struct im_seg *seg, uint64_t limit);
-uint32_t im_space_extents(const struct im_seg *seg, uint64_t limit);
+
+/* How many extents @limit allows. */
+im_inline uint32_t im_space_extents(const struct im_seg *seg, uint64_t limit)
+{
+	uint64_t each = (uint64_t)seg->extent_len + sizeof(struct fmt_extent);
+
+	if (limit < seg->fixed_len)
+		return 0;
+	return (uint32_t)min_u64((limit - seg->fixed_len) / each, seg->n_extents);
+}
 
 /*
  * Free the PRIVATE extents of @slot with their chains. The caller holds the slot's byte and
@@ -69,7 +81,10 @@ im_inline bool im_space_short(const struct im_seg *seg)
 	return im_load32_rlx(&s->used) >= im_load32_rlx(&s->limit_n);
 }
 
-/* Walk the table and the queue and compare; a line per finding. Takes the space lock. */
+/*
+ * Walk the table and the queue and compare; a line per finding. Takes the space lock.
+ * In space-check.c.
+ */
 int im_space_check(struct im_seg *seg, void (*report)(void *arg, const char *line), void *arg,
 		   struct im_wait *wait);
 

@@ -56,8 +56,7 @@ struct world {
 	uint32_t next_id;
 	uint32_t acked; /* steps that returned */
 	uint32_t done;
-	uint32_t traced;  /* stop before each call of the library */
-	uint32_t outside; /* it has returned */
+	uint32_t outside; /* a stepped call of the library has returned */
 	uint32_t points;
 	uint32_t kill_at; /* 0: never */
 	uint8_t seq[SEQ_MAX]; /* names in order */
@@ -83,6 +82,7 @@ struct scenario {
 
 static struct world *w;
 static struct names *names;
+static bool traced; /* in the child that is single-stepped */
 static uint32_t all_points, all_states, all_nested;
 
 /* ---- keys and values ---- */
@@ -105,13 +105,13 @@ static uint32_t id_of(const void *key)
 /* Around what may be single-stepped. */
 static void step_in(void)
 {
-	if (w->traced)
+	if (traced)
 		raise(SIGSTOP);
 }
 
 static int step_out(int r)
 {
-	if (w->traced)
+	if (traced)
 		im_store32_rel(&w->outside, 1);
 	return r;
 }
@@ -666,9 +666,9 @@ static int child_traced(void *arg)
 		look(m, w->id[i]);
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
 		return 77;
-	w->traced = 1;
+	traced = true;
 	run_steps(m);
-	w->traced = 0;
+	traced = false;
 	w->done = 1;
 	return 0;
 }
@@ -748,11 +748,12 @@ static uint32_t step_through(uint32_t *ret_tried)
 			break;
 		if (!changed(&win))
 			continue;
-		n++;
-		if (n % (n / STATES_ALL + 1) == 0)
-			look_at_copy(&win, (uint64_t)st.st_size, &tried, &bad);
+		if (++n, n % (n / STATES_ALL + 1))
+			continue;
+		end -= t_now_ms();
+		look_at_copy(&win, (uint64_t)st.st_size, &tried, &bad);
+		end += t_now_ms();
 	}
-	w->traced = 0;
 	t_kill(pid);
 	munmap(win.now, (size_t)st.st_size);
 	free(win.was);
