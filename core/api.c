@@ -3,6 +3,7 @@
  * api.c - implements ipcmap.h: check arguments and handle, call down
  */
 #include "check.h"
+#include "compact.h"
 #include "many.h"
 #include "map.h"
 #include "os.h"
@@ -378,6 +379,23 @@ IPCMAP_API int ipcmap_check(struct ipcmap *map, void (*report)(void *arg, const 
 	if (r)
 		return r;
 	r = im_check(map, report, arg);
+	end_write(map);
+	return r;
+}
+
+IPCMAP_API int ipcmap_compact(struct ipcmap *map, const struct ipcmap_compact_options *how,
+			      struct ipcmap_compact *ret)
+{
+	const struct ipcmap_compact_options plain = IPCMAP_COMPACT_INIT;
+	struct ipcmap_compact mine;
+	int r;
+
+	if (!map || (how && (how->struct_size != sizeof(*how) || how->flags & ~3u)))
+		return IPCMAP_INVALID;
+	r = begin_write(map);
+	if (r)
+		return r;
+	r = im_compact(map, how ? how : &plain, ret ? ret : &mine);
 	end_write(map);
 	return r;
 }

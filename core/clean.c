@@ -29,6 +29,7 @@
 #include "space.h"
 
 #define BATCH 8u        /* entries prefetched together */
+#define DEAD_WALK 2u    /* extents walked for the dead under one lock */
 #define LOOK 16u        /* extents a choice passes with the cursor */
 #define SLACK_EXTENTS 4u /* garbage that is left alone besides the size of the live data */
 #define RATE_MAX 64u    /* bytes walked per byte written, at most */
@@ -170,6 +171,7 @@ static bool drop(struct im_op *op, const struct im_entry *e, struct fmt_bucket *
 	uint64_t *books = &op->seg->table[e->ext].books;
 	uint64_t old = im_load_rlx(books);
 	bool counts = e->version >= im_load_rlx(&s->floor);
+	uint64_t bucket = im_index_bucket(op, e);
 	struct fmt_chain c;
 
 	if (im_room_settle(op))
@@ -191,6 +193,7 @@ static bool drop(struct im_op *op, const struct im_entry *e, struct fmt_bucket *
 	bump(&s->expired);
 	crash("clean.dropped");
 	im_room_settle(op);
+	im_index_trim(op, bucket);
 	return true;
 }
 
@@ -341,7 +344,6 @@ static bool clean_until(struct im_op *op, bool give)
 
 /* How much of a look at the dead is done for one call. */
 struct met {
-	unsigned dropped;
 	bool freed; /* an extent, or the chain of a large value */
 };
 
@@ -366,7 +368,6 @@ static void meet_extent(struct im_op *op, uint32_t ext, struct met *met)
 				continue;
 			if (!drop(op, &e[k], b, i))
 				return;
-			met->dropped++;
 			met->freed |= (e[k].flags & FMT_F_LARGE) != 0;
 		}
 	if (pos == fill)
@@ -378,15 +379,16 @@ static void meet_extent(struct im_op *op, uint32_t ext, struct met *met)
 /*
  * Entries that expired, or were cleared, in extents that cleaning does not reach: heads, or
  * the few extents of a shard whose memory is in large values. Ends at the first gain, or after
- * some extents. True: something was dropped.
+ * DEAD_WALK extents. True: some were walked, more may be left.
  */
 static bool meet_dead(struct im_op *op)
 {
 	struct fmt_shard *s = op->s;
 	uint32_t ext = im_load32_rlx(&s->first), n = im_load32_rlx(&s->n_log);
-	struct met met = {0, false};
+	struct met met = {false};
+	unsigned walked = 0;
 
-	for (unsigned walked = 0; ext < op->seg->n_extents && n && walked < LOOK; n--) {
+	for (; ext < op->seg->n_extents && n && walked < DEAD_WALK; n--) {
 		struct fmt_extent *x = &op->seg->table[ext];
 		uint32_t at = ext;
 
@@ -399,7 +401,7 @@ static bool meet_dead(struct im_op *op)
 		if (met.freed)
 			break;
 	}
-	return met.freed || met.dropped;
+	return walked > 0;
 }
 
 /* Clean in @shard for others, as far as its own live data permits; never waits. */
@@ -480,6 +482,19 @@ int im_clean_make_room(struct im_op *op)
 	if (r == -EDQUOT)
 		r = from_aged(op);
 	return r;
+}
+
+bool im_clean_compact(struct im_op *op, bool expired_only, uint32_t budget)
+{
+	if (meet_dead(op))
+		return true;
+	if (expired_only)
+		return false;
+	if (im_load32_rlx(&op->s->n_ahead))
+		return im_room_give_ahead(op);
+	if (!im_room_is_loose(op))
+		return false;
+	return step(op, budget, true, true) != NOTHING;
 }
 
 int im_clean_make_free(struct im_op *op, uint64_t len, int err)

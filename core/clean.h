@@ -30,4 +30,12 @@ int im_clean_make_room(struct im_op *op);
  */
 int im_clean_make_free(struct im_op *op, uint64_t len, int err);
 
+/*
+ * im_clean_compact() - one bounded step towards the fewest extents, under the lock
+ * @expired_only: only drop what is dead
+ * @budget:       bytes to walk
+ * Return: false when nothing is left to do.
+ */
+bool im_clean_compact(struct im_op *op, bool expired_only, uint32_t budget);
+
 #endif

@@ -131,8 +131,25 @@ int im_index_start(struct im_op *op);
 /* Append an empty overflow bucket to the chain that ends in @tail, and say where it is. */
 int im_index_extend(struct im_op *op, struct fmt_bucket *tail, struct fmt_bucket **ret);
 
+/* One more index extent, from those ahead. */
+void im_index_add(struct im_op *op);
+
+void im_bucket_wipe(struct fmt_bucket *b);
+
 /* Split one bucket if the load asks for it and memory is at hand; never fails. */
 void im_index_grow(struct im_op *op);
+
+/* The bucket of an entry of this shard; the chain of @bucket, from which a key has gone, gives
+ * a bucket back if its keys fit into fewer. Slots found before are void then. */
+uint64_t im_index_bucket(struct im_op *op, const struct im_entry *e);
+void im_index_trim(struct im_op *op, uint64_t bucket);
+
+/*
+ * The opposite: merge the last bucket into the one that it was split from, if the load stays
+ * low and the memory for it is at hand; free an index extent that becomes unused. True: one
+ * was merged. Only compaction asks for it.
+ */
+bool im_index_shrink(struct im_op *op);
 
 /* Finish what a dead writer left: a published split, a chain being compacted. */
 void im_index_finish(struct im_op *op);

@@ -478,6 +478,44 @@ IPCMAP_API int ipcmap_stat(struct ipcmap *map, struct ipcmap_stat *ret);
 IPCMAP_API int ipcmap_check(struct ipcmap *map, void (*report)(void *arg, const char *line),
 			    void *arg);
 
+#define IPCMAP_COMPACT_DRY_RUN 1u /* change nothing; say what could be gained, about */
+#define IPCMAP_COMPACT_EXPIRED 2u /* only reclaim what has expired or was cleared */
+
+/* How to compact. Start from IPCMAP_COMPACT_INIT. */
+struct ipcmap_compact_options {
+	size_t struct_size; /* sizeof(struct ipcmap_compact_options) */
+	unsigned flags;     /* IPCMAP_COMPACT_... */
+	/* called between steps, with shards done of all and one; not 0: stop. May be NULL. */
+	int (*progress)(void *arg, uint64_t done, uint64_t of);
+	void *arg;
+};
+#define IPCMAP_COMPACT_INIT                                                                    \
+	{                                                                                      \
+		sizeof(struct ipcmap_compact_options), 0, NULL, NULL                           \
+	}
+
+/* What compaction did. Bytes. */
+struct ipcmap_compact {
+	uint64_t freed;      /* by which the used part of the limit fell */
+	uint64_t given_back; /* memory returned to the system */
+};
+
+/**
+ * ipcmap_compact() - give memory back
+ * @how: NULL: everything
+ * @ret: may be NULL
+ *
+ * Moves live entries together, merges index buckets, frees what is then unused, lets it rest
+ * for a second and returns its pages to the system. In small steps: readers and writers go on.
+ *
+ * Return:  0; INTERRUPTED when @how->progress stopped it; BUSY at the handle's deadline for a
+ *          lock; else as for ipcmap_del().
+ * Crash:   nothing is lost; the next compaction goes on.
+ * Cost:    O(entries) in all; a second of rest when pages are returned.
+ */
+IPCMAP_API int ipcmap_compact(struct ipcmap *map, const struct ipcmap_compact_options *how,
+			      struct ipcmap_compact *ret);
+
 /**
  * ipcmap_interrupt() - end this process's waits in this map
  *

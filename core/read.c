@@ -34,6 +34,7 @@
  */
 #include "read.h"
 
+#include "crash.h"
 #include "index.h"
 #include "large.h"
 #include "os.h"
@@ -107,6 +108,7 @@ static im_cold int read_large(const struct get *g, const struct im_entry *e, uin
 	word = im_load_acq(&seg->table[c.first].word);
 	if (seq_moved(g))
 		return AGAIN;
+	crash("read.large");
 	if (e->flags & FMT_F_FARKEY)
 		equal = im_large_equal(seg, &c, 0, g->key, e->key_len);
 	if (equal) {
@@ -138,6 +140,7 @@ static im_cold int read_careful(const struct get *g, uint32_t ref, struct ipcmap
 	word = im_load_acq(&seg->table[ext].word);
 	if (seq_moved(g))
 		return AGAIN;
+	crash("read.careful");
 	if (!im_entry_view(seg, ref, &e) || e.key_len != g->key_len ||
 	    (!(e.flags & FMT_F_FARKEY) && !im_key_equal(im_entry_key(&e), g->key, e.key_len))) {
 		r = NO_MATCH;
@@ -148,6 +151,7 @@ static im_cold int read_careful(const struct get *g, uint32_t ref, struct ipcmap
 		if (!r && wanted)
 			im_copy_racy(v->buf, im_entry_val(&e), e.val_len);
 	}
+	crash("read.copied");
 	im_read_barrier();
 	return im_load_acq(&seg->table[ext].word) == word ? r : AGAIN;
 }
@@ -171,6 +175,7 @@ im_inline int follow(const struct get *g, uint32_t ref, struct ipcmap_value *v, 
 		expiry = im_entry_expiry(&e);
 	if (likely(e.val_len <= room))
 		im_copy_racy(v->buf, im_entry_val(&e), e.val_len);
+	crash("read.copied");
 	if (unlikely(seq_moved(g)))
 		return AGAIN;
 	return judge(g, &e, expiry, v, wanted);
@@ -181,6 +186,7 @@ static int judge_miss(const struct get *g, uint64_t geometry, uint64_t b, bool f
 {
 	uint64_t now;
 
+	crash("read.missed");
 	if (followed && !g->careful && seq_moved(g))
 		return AGAIN;
 	/* ord(moves), ord(geometry): the slots were loaded with acquire before this. */
@@ -204,6 +210,7 @@ im_inline int attempt(struct get *g, struct ipcmap_value *v, bool wanted)
 	g->floor = im_load_acq(&g->s->floor);
 	/* ord(geometry) */
 	geometry = im_load_acq(&g->s->geometry);
+	crash("read.begun");
 	if (unlikely(!(geometry & FMT_BUCKETS_MASK)))
 		return IPCMAP_NOTFOUND;
 	n = im_bucket_of(g->hash, geometry & FMT_BUCKETS_MASK);
@@ -217,14 +224,17 @@ im_inline int attempt(struct get *g, struct ipcmap_value *v, bool wanted)
 		t0 = im_load_acq(&b->tags[0]);
 		t1 = im_load_acq(&b->tags[1]);
 		fit = im_bucket_match(t0, t1, tag);
+		crash("read.tags");
 		for (; fit; fit &= fit - 1) {
 			unsigned i = (unsigned)__builtin_ctz(fit);
 			/* ord(publish): the reference, then the entry's bytes. */
 			uint32_t ref = im_load32_acq(&b->ref[i]);
 			int r;
 
+			crash("read.ref");
 			if (unlikely(im_tag_at(im_load_acq(&b->tags[i >> 3]), i) != tag))
 				continue;
+			crash("read.entry");
 			r = follow(g, ref, v, wanted);
 			if (likely(r != NO_MATCH))
 				return r;
@@ -332,6 +342,7 @@ im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len,
 	const unsigned char *p;
 	struct fmt_bucket *b;
 
+	crash("read.begun");
 	if (unlikely(!line || !(geometry & FMT_BUCKETS_MASK)))
 		goto unusual;
 	b = im_bucket(m, im_map_dir(m, shard), im_bucket_of(hash, geometry & FMT_BUCKETS_MASK));
@@ -344,6 +355,7 @@ im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len,
 		if (likely(fit))
 			break;
 		if (likely(!(t1 >> FMT_LINK_SHIFT))) {
+			crash("read.missed");
 			/* ord(moves), ord(geometry) */
 			if (unlikely(im_load_acq(&s->geometry) != geometry))
 				goto unusual;
@@ -353,10 +365,13 @@ im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len,
 		b = im_bucket_next(m->seg, t1);
 	}
 	i = (unsigned)__builtin_ctz(fit);
+	crash("read.tags");
 	/* ord(publish) */
 	ref = im_load32_acq(&b->ref[i]);
+	crash("read.ref");
 	if (unlikely(tag_again(b, i) != tag || ref - m->ref_first >= m->ref_n))
 		goto unusual;
+	crash("read.entry");
 	at = (uint64_t)ref << m->unit_shift;
 	p = m->base + at;
 	w1 = im_load_rlx((const uint64_t *)(const void *)(p + 8));
@@ -370,6 +385,7 @@ im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len,
 		     !im_key_equal(p + FMT_ENTRY_HEAD, key, key_len)))
 		goto unusual;
 	im_copy_racy_inline(buf, p + FMT_ENTRY_HEAD + key_len, len);
+	crash("read.copied");
 	/* ord(reclaim) */
 	im_read_barrier();
 	if (unlikely(im_load_acq(&s->reclaim_seq) != seq || (w0 & FMT_VERSION_MASK) < floor))

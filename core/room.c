@@ -214,7 +214,7 @@ static void unlink_from_list(struct im_op *op, uint32_t ext)
 	im_redo_set32(op, &s->n_log, im_load32_rlx(&s->n_log) - 1);
 }
 
-static void free_later(struct im_op *op, uint32_t ext)
+void im_room_free_later(struct im_op *op, uint32_t ext)
 {
 	struct fmt_shard *s = op->s;
 
@@ -253,7 +253,7 @@ bool im_room_release(struct im_op *op, uint32_t ext, bool give)
 		im_redo_set32(op, &s->ahead, ext);
 		im_redo_set32(op, &s->n_ahead, 1);
 	} else {
-		free_later(op, ext);
+		im_room_free_later(op, ext);
 	}
 	im_redo_run(op);
 	im_write_barrier();
@@ -269,7 +269,7 @@ bool im_room_give_ahead(struct im_op *op)
 	if (none(op, ext) || im_room_settle(op))
 		return false;
 	im_redo_start(op);
-	free_later(op, ext);
+	im_room_free_later(op, ext);
 	im_room_pop_ahead(op);
 	im_redo_run(op);
 	im_room_recap(op);

@@ -25,6 +25,9 @@ void im_room_pop_ahead(struct im_op *op);
  */
 bool im_room_release(struct im_op *op, uint32_t ext, bool give);
 
+/* Add to the redo list begun: the extent, which nobody lists any more, is to be freed. */
+void im_room_free_later(struct im_op *op, uint32_t ext);
+
 /* Make the extent ahead free for every shard. */
 bool im_room_give_ahead(struct im_op *op);
 
@@ -50,6 +53,12 @@ uint32_t im_room_left(const struct im_op *op, unsigned head);
 
 /* Bytes of log extents that are neither live nor room in a head. */
 uint64_t im_room_garbage(const struct im_op *op);
+
+/* Cleaning could save an extent. */
+im_inline bool im_room_is_loose(const struct im_op *op)
+{
+	return im_room_garbage(op) >= op->seg->extent_len;
+}
 
 im_inline bool im_room_is_head(const struct im_op *op, uint32_t ext)
 {

@@ -23,6 +23,7 @@
 #include <linux/futex.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -100,6 +101,11 @@ static int reserve(int fd, uint64_t off, uint64_t len)
 	return fallocate_steps(fd, off, off + len);
 }
 
+static int give_back(void *p, uint64_t len)
+{
+	return madvise(p, len, MADV_REMOVE) < 0 ? -errno : 0;
+}
+
 static int owner_locked(int fd, uint32_t slot)
 {
 	struct flock fl = {
@@ -144,6 +150,7 @@ const struct im_os im_os_real = {
 	.now = now,
 	.coarse = coarse,
 	.reserve = reserve,
+	.give_back = give_back,
 	.owner_locked = owner_locked,
 };
 

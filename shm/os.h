@@ -25,6 +25,8 @@ struct im_os {
 	uint64_t (*coarse)(void); /* monotonic ns of the host's boot, one tick coarse: expiry */
 	/* back [off, off+len) of the file with memory; -ENOSPC, -EFBIG (RLIMIT_FSIZE) */
 	int (*reserve)(int fd, uint64_t off, uint64_t len);
+	/* give the memory behind [p, p+len) of a shared file mapping back to the system */
+	int (*give_back)(void *p, uint64_t len);
 	/* is the owner byte @slot locked by anybody? 1, 0, or a negative errno */
 	int (*owner_locked)(int fd, uint32_t slot);
 };

@@ -52,6 +52,21 @@ static uint64_t next_word(uint64_t word, enum fmt_state state, uint32_t who)
 	return fmt_word(state, who, fmt_word_gen(word) + 1);
 }
 
+/* The oldest of the queue leaves it in @st. */
+static int pick_queued(struct im_seg *seg, struct im_step *st)
+{
+	if (!im_seg_has_extent(seg, st->head))
+		return -EUCLEAN;
+	st->ext = st->head;
+	st->queued--;
+	st->head = im_load32_rlx(&seg->table[st->ext].next);
+	if (!st->queued)
+		st->head = st->tail = FMT_NO_EXTENT;
+	else if (!im_seg_has_extent(seg, st->head))
+		return -EUCLEAN;
+	return 0;
+}
+
 /* The oldest of the queue, else a fresh one, leaves the free ones in @st. */
 static int pick(struct im_seg *seg, struct im_step *st)
 {
@@ -61,21 +76,14 @@ static int pick(struct im_seg *seg, struct im_step *st)
 		return rc;
 	if (st->used >= im_load32_rlx(&seg->h->space.limit_n))
 		return -EDQUOT;
-	if (st->queued) {
-		if (!im_seg_has_extent(seg, st->head))
-			return -EUCLEAN;
-		st->ext = st->head;
-		st->queued--;
-		st->head = im_load32_rlx(&seg->table[st->ext].next);
-		if (!st->queued)
-			st->head = st->tail = FMT_NO_EXTENT;
-		else if (!im_seg_has_extent(seg, st->head))
-			return -EUCLEAN;
-	} else if (st->fresh < seg->n_extents) {
+	if (st->queued)
+		rc = pick_queued(seg, st);
+	else if (st->fresh < seg->n_extents)
 		st->ext = st->fresh++;
-	} else {
-		return -EUCLEAN;
-	}
+	else
+		rc = -EUCLEAN;
+	if (rc < 0)
+		return rc;
 	st->used++;
 	st->old_word = im_load_rlx(&seg->table[st->ext].word);
 	return 0;
@@ -234,6 +242,62 @@ int im_space_take(struct im_seg *seg, uint32_t after, struct im_wait *wait, uint
 			return rc;
 	}
 	return -ENOSPC;
+}
+
+/* The oldest free extent becomes PRIVATE, whatever the limit says: it will be free again. */
+static int take_oldest(struct im_seg *seg, struct im_wait *wait, struct im_step *st)
+{
+	int rc = im_step_enter(seg, wait);
+
+	if (rc < 0)
+		return rc;
+	rc = im_step_start(seg, st);
+	if (rc == 0)
+		rc = st->queued ? pick_queued(seg, st) : -ENOENT;
+	if (rc == 0) {
+		st->used++;
+		st->old_word = im_load_rlx(&seg->table[st->ext].word);
+		st->new_word = next_word(st->old_word, FMT_PRIVATE, self_slot(seg));
+		if (!im_step_make(seg, st))
+			rc = -EUCLEAN;
+	}
+	im_step_leave(seg);
+	return rc;
+}
+
+int im_space_punch(struct im_seg *seg, struct im_wait *wait)
+{
+	struct im_step st;
+	bool backed;
+	int rc;
+
+	im_add32_rlx(n_private(seg), 1);
+	rc = take_oldest(seg, wait, &st);
+	if (rc < 0) {
+		im_add32_rlx(n_private(seg), (uint32_t)-1);
+		return rc;
+	}
+	backed = im_load32_rlx(&seg->table[st.ext].backed);
+	if (backed) {
+		/* first: a kill in between only costs a second reservation */
+		im_store32_rlx(&seg->table[st.ext].backed, 0);
+		im_compiler_barrier();
+		crash("space.unbacked");
+		im_os->give_back(im_seg_extent(seg, st.ext), seg->extent_len);
+		crash("space.punched");
+	}
+	im_space_drop(seg, st.ext);
+	return backed;
+}
+
+uint64_t im_space_idle(const struct im_seg *seg)
+{
+	uint32_t fresh = im_load32_rlx(&seg->h->space.fresh), n = 0;
+
+	for (uint32_t i = 0; i < fresh && i < seg->n_extents; i++)
+		n += im_load32_rlx(&seg->table[i].backed) != 0;
+	fresh = im_load32_rlx(&seg->h->space.used);
+	return n > fresh ? (uint64_t)(n - fresh) << seg->extent_shift : 0;
 }
 
 static int free_locked(struct im_seg *seg, uint32_t first, uint32_t last, uint32_t n,

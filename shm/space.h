@@ -47,6 +47,17 @@ int im_space_free(struct im_seg *seg, uint32_t first, uint32_t last, uint32_t n,
  */
 void im_space_drop(struct im_seg *seg, uint32_t ext);
 
+/*
+ * im_space_punch() - the extent that has been free for longest gives its memory back to the
+ * system; it is free again, without memory, behind all others
+ *
+ * Return: 1; 0 it had none; -ENOENT none is free; -EBUSY, -EINTR; -EUCLEAN.
+ */
+int im_space_punch(struct im_seg *seg, struct im_wait *wait);
+
+/* Bytes of memory behind free extents. Cost: a walk of the table. */
+uint64_t im_space_idle(const struct im_seg *seg);
+
 /* PRIVATE extents that left by compare-and-swap (to a shard): lowers the owner's count. */
 void im_space_handed_over(struct im_seg *seg);
 
