@@ -2,12 +2,11 @@
 /*
  * api.c - implements ipcmap.h: check arguments and handle, call down
  */
+#include "api.h"
 #include "check.h"
 #include "compact.h"
 #include "many.h"
-#include "map.h"
 #include "os.h"
-#include "owner.h"
 #include "read.h"
 #include "scan.h"
 #include "stats.h"
@@ -35,36 +34,6 @@ static bool bad_how(const struct ipcmap_put_options *how)
 	return how && (how->struct_size != sizeof(*how) || how->flags & ~known ||
 		       how->type > 255 || how->jitter > 100 ||
 		       (how->flags & IPCMAP_IF_EQUAL && !how->equal && how->equal_len));
-}
-
-/*
- * Around everything that takes a lock: held keeps a signal handler, or anything else that
- * interrupts this thread in there, from waiting for itself.
- */
-static int begin_write(struct ipcmap *m)
-{
-	uint64_t bit = UINT64_C(1) << m->seg->id;
-	int r;
-
-	if (unlikely(m->seg->rdonly))
-		return IPCMAP_READONLY;
-	if (unlikely(im_tls.held & bit))
-		return IPCMAP_DEADLOCK;
-	im_tls.held |= bit;
-	im_compiler_barrier();
-	/* a new life of this process (fork) has to claim a slot first */
-	if (likely(im_load_rlx(&im_tokens[m->seg->id])))
-		return 0;
-	r = im_owner_ready(m->seg);
-	if (r)
-		im_tls.held &= ~bit;
-	return r;
-}
-
-static void end_write(struct ipcmap *m)
-{
-	im_compiler_barrier();
-	im_tls.held &= ~(UINT64_C(1) << m->seg->id);
 }
 
 static void count_put(struct ipcmap *m)

@@ -86,7 +86,8 @@ void im_chain_unlink_tail(struct im_op *op, struct im_chain *c)
 	im_redo_start(op);
 	im_redo_set(op, &before->tags[1],
 		    im_load_rlx(&before->tags[1]) & ((UINT64_C(1) << FMT_LINK_SHIFT) - 1));
-	im_redo_set32(op, &b->ref[0], im_load32_rlx(&s->ovf_free));
+	im_redo_set(op, &b->tags[1],
+		    (uint64_t)im_load32_rlx(&s->ovf_free) << FMT_LINK_SHIFT);
 	im_redo_set32(op, &s->ovf_free, im_ref_of(op->seg, b));
 	im_redo_set(op, &s->n_ovf, im_load_rlx(&s->n_ovf) - 1);
 	im_redo_run(op);

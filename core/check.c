@@ -230,13 +230,13 @@ static void check_overflow(struct checker *c, uint64_t n)
 	if (c->n_ovf != im_load_rlx(&s->n_ovf))
 		found(c, "index.I4: %" PRIu64 " overflow buckets in chains, %" PRIu64 " counted",
 		      c->n_ovf, im_load_rlx(&s->n_ovf));
-	ext = im_load32_rlx(&s->n_ovf_ext);
+	ext = min_u64(im_load32_rlx(&s->n_ovf_ext), c->m->seg->n_extents);
 	handed = ext ? (ext - 1) * per + im_load32_rlx(&s->ovf_pos) / sizeof(*b) : 0;
 	for (; ref && free_n <= handed; free_n++) {
 		b = (struct fmt_bucket *)(void *)im_at(c->m->seg, ref, sizeof(*b), &e);
 		if (!b || (uintptr_t)b & (sizeof(*b) - 1) || !is_ours(c, e, FMT_INDEX))
 			break;
-		ref = im_load32_rlx(&b->ref[0]);
+		ref = (uint32_t)(im_load_rlx(&b->tags[1]) >> FMT_LINK_SHIFT);
 	}
 	if (ref || free_n + c->n_ovf != handed)
 		found(c, "index.I4: %" PRIu64 " overflow buckets are neither used nor free",
@@ -252,7 +252,7 @@ static void check_index(struct checker *c)
 		found(c, "index.I4: %" PRIu64 " buckets do not fit the index extents", n);
 		return;
 	}
-	for (uint64_t at = 0; at < n; at++)
+	for (uint64_t at = 0; at < n && c->n_lines < FINDINGS_MAX; at++)
 		check_bucket(c, at, n);
 	check_overflow(c, n);
 }
@@ -477,6 +477,8 @@ int im_check(struct ipcmap *m, void (*report)(void *arg, const char *line), void
 		r = IPCMAP_NOMEM;
 	for (uint32_t i = 0; i < m->n_shards && !r; i++)
 		r = check_shard(c, i, &n);
+	if (!r)
+		r = im_check_snapshots(m, count_line, &n);
 	if (!r) {
 		im_wait_start(m->seg, m->deadline_ns, &wait);
 		r = im_space_check(m->seg, count_line, &n, &wait);

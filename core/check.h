@@ -9,4 +9,7 @@
 
 int im_check(struct ipcmap *m, void (*report)(void *arg, const char *line), void *arg);
 
+/* The snapshot area, in check-snapshot.c: 0 whatever was found, or an error. */
+int im_check_snapshots(struct ipcmap *m, void (*report)(void *arg, const char *line), void *arg);
+
 #endif

@@ -33,7 +33,7 @@
 #define LOOK 16u        /* extents a choice passes with the cursor */
 #define SLACK_EXTENTS 4u /* garbage that is left alone besides the size of the live data */
 #define RATE_MAX 64u    /* bytes walked per byte written, at most */
-#define ROUNDS_MAX 256u /* victims cleaned for one extent: 1 / (least gain of a victim) */
+#define VICTIMS_PER_STAY 2u /* extents cleaned under one lock, when a call waits for memory */
 
 enum outcome { NOTHING, WORKED, GAINED };
 
@@ -104,7 +104,7 @@ static uint32_t choose(struct im_op *op, bool full)
 
 	for (unsigned i = 0; i < FMT_CANDS; i++)
 		consider(op, im_load32_rlx(&s->cand[i]), &c);
-	pass(op, full ? im_load32_rlx(&s->n_log) : LOOK, &c);
+	pass(op, full ? min_u32(im_load32_rlx(&s->n_log), op->seg->n_extents) : LOOK, &c);
 	for (unsigned i = 0; i < FMT_CANDS; i++)
 		if (im_load32_rlx(&s->cand[i]) == c.best)
 			im_store32_rlx(&s->cand[i], FMT_NO_EXTENT);
@@ -174,7 +174,7 @@ static bool drop(struct im_op *op, const struct im_entry *e, struct fmt_bucket *
 	uint64_t bucket = im_index_bucket(op, e);
 	struct fmt_chain c;
 
-	if (im_room_settle(op))
+	if (!im_room_try_settle(op))
 		return false;
 	im_redo_start(op);
 	im_redo_set(op, &b->tags[i >> 3], im_tag_word(b, i, 0));
@@ -192,26 +192,27 @@ static bool drop(struct im_op *op, const struct im_entry *e, struct fmt_bucket *
 	im_redo_run(op);
 	bump(&s->expired);
 	crash("clean.dropped");
-	im_room_settle(op);
+	im_room_try_settle(op);
 	im_index_trim(op, bucket);
 	return true;
 }
 
-/* False: no room in the cold head. */
+/* False: no room in the cold head, nor, for want of it, in the hot one. */
 static bool move(struct im_op *op, const struct im_entry *e, struct fmt_bucket *b, unsigned i)
 {
 	struct fmt_shard *s = op->s;
 	uint64_t *from = &op->seg->table[e->ext].books, *to, old = im_load_rlx(from), new;
-	uint32_t ref;
+	struct im_place at;
 
-	if (im_room_cold(op, e->size))
+	if (!(im_room_cold(op, e->size) == 0 && im_log_move(op, FMT_COLD, e, &at)) &&
+	    !im_log_move(op, FMT_HOT, e, &at))
 		return false;
-	ref = im_log_move(op, e);
-	to = &op->seg->table[im_load32_rlx(&s->head[FMT_COLD])].books;
+	to = &op->seg->table[at.ext].books;
 	new = im_load_rlx(to);
 	im_redo_start(op);
+	im_log_count(op, &at);
 	/* ord(publish): the copy's bytes before the reference. Pairs with read.c. */
-	im_redo_set32(op, &b->ref[i], ref);
+	im_redo_set32(op, &b->ref[i], at.ref);
 	im_redo_set(op, from,
 		    im_books(im_books_live(old) - e->size, im_books_named(old) - e->size));
 	im_redo_set(op, to,
@@ -255,6 +256,26 @@ static unsigned gather(struct im_op *op, uint32_t ext, uint32_t pos, uint32_t fi
 }
 
 /*
+ * The victim's survivors find no room. Forget it, and release what a killed writer may have
+ * left in the log without a name: that brings the reserve back.
+ */
+static enum outcome abandon(struct im_op *op)
+{
+	uint32_t ext = im_load32_rlx(&op->s->first);
+	uint32_t n = min_u32(im_load32_rlx(&op->s->n_log), op->seg->n_extents);
+
+	im_store32_rlx(&op->s->victim, FMT_NO_EXTENT);
+	for (; ext < op->seg->n_extents && n; n--) {
+		const struct fmt_extent *x = &op->seg->table[ext];
+
+		if (eligible(op, ext) && !im_books_named(im_load_rlx(&x->books)))
+			return im_room_release(op, ext, false) ? GAINED : WORKED;
+		ext = im_load32_rlx(&x->next);
+	}
+	return NOTHING;
+}
+
+/*
  * Walk at most about @budget bytes of the victim. GAINED: it was released and an extent is
  * ahead or free; WORKED: more to do, or it became the reserve; NOTHING: no victim, no room for
  * survivors, or bytes that are no entries.
@@ -269,7 +290,7 @@ static enum outcome step(struct im_op *op, uint32_t budget, bool full, bool give
 		return NOTHING;
 	ext = im_load32_rlx(&s->victim);
 	pos = im_load32_rlx(&s->victim_pos);
-	fill = im_load32_rlx(&op->seg->table[ext].fill);
+	fill = min_u32(im_load32_rlx(&op->seg->table[ext].fill), op->seg->extent_len);
 	while (pos < fill && im_books_named(im_load_rlx(&op->seg->table[ext].books))) {
 		unsigned n = gather(op, ext, pos, fill, e);
 
@@ -279,7 +300,7 @@ static enum outcome step(struct im_op *op, uint32_t budget, bool full, bool give
 			goto broken;
 		for (unsigned k = 0; k < n; k++) {
 			if (!treat(op, &e[k]))
-				return NOTHING;
+				return abandon(op);
 			pos += e[k].size;
 			im_store32_rlx(&s->victim_pos, pos);
 			budget -= budget < e[k].size ? budget : e[k].size;
@@ -319,25 +340,31 @@ void im_clean_pace(struct im_op *op, uint32_t bytes)
 	step(op, (uint32_t)min_u64(owed, 2 * e), false, false);
 }
 
-/* Under the lock: clean until an extent is ahead, or (@give) free. */
-static bool clean_until(struct im_op *op, bool give)
+static bool has_extent(const struct im_op *op)
 {
-	struct fmt_shard *s = op->s;
+	return im_load32_rlx(&op->s->ahead) < op->seg->n_extents &&
+	       im_load32_rlx(&op->s->reserve) < op->seg->n_extents;
+}
 
-	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
+/*
+ * Under the lock: clean up to VICTIMS_PER_STAY extents, until one is ahead, or (@give) free.
+ * @op counts the victims of the call that wants it: cleaning that gains nothing in the end,
+ * since the entries do not pack, must end.
+ */
+static enum outcome clean_some(struct im_op *in, struct im_op *op, bool give)
+{
+	for (unsigned i = 0; i < VICTIMS_PER_STAY; i++) {
 		enum outcome o;
 
-		if (give ? im_room_give_ahead(op)
-			 : im_load32_rlx(&s->ahead) < op->seg->n_extents &&
-				   im_load32_rlx(&s->reserve) < op->seg->n_extents)
-			return true;
-		o = step(op, UINT32_MAX, true, give);
-		if (o == GAINED && give)
-			return true;
-		if (o == NOTHING)
-			return false;
+		if (give ? im_room_give_ahead(in) : has_extent(in))
+			return GAINED;
+		if (op->victims++ > IM_OP_VICTIMS_MAX)
+			return NOTHING;
+		o = step(in, UINT32_MAX, true, give);
+		if (o == NOTHING || (o == GAINED && give))
+			return o;
 	}
-	return false;
+	return !give && has_extent(in) ? GAINED : WORKED;
 }
 
 /* ---- the dead that nobody met ---- */
@@ -351,7 +378,7 @@ struct met {
 static void meet_extent(struct im_op *op, uint32_t ext, struct met *met)
 {
 	struct fmt_extent *x = &op->seg->table[ext];
-	uint32_t pos = 0, fill = im_load32_rlx(&x->fill);
+	uint32_t pos = 0, fill = min_u32(im_load32_rlx(&x->fill), op->seg->extent_len);
 	uint64_t next = UINT64_MAX;
 	struct im_entry e[BATCH];
 	struct fmt_bucket *b;
@@ -384,7 +411,8 @@ static void meet_extent(struct im_op *op, uint32_t ext, struct met *met)
 static bool meet_dead(struct im_op *op)
 {
 	struct fmt_shard *s = op->s;
-	uint32_t ext = im_load32_rlx(&s->first), n = im_load32_rlx(&s->n_log);
+	uint32_t ext = im_load32_rlx(&s->first);
+	uint32_t n = min_u32(im_load32_rlx(&s->n_log), op->seg->n_extents);
 	struct met met = {false};
 	unsigned walked = 0;
 
@@ -419,7 +447,9 @@ static bool from_shard(struct im_op *op, uint32_t shard, bool aged, bool *busy)
 	if (aged)
 		gained = meet_dead(&other);
 	if (im_room_slack(other.s) >= op->seg->extent_len)
-		gained |= clean_until(&other, true);
+		gained |= clean_some(&other, op, true) != NOTHING;
+	if (im_load32_rlx(&other.s->free_n))
+		*busy = true; /* memory is on its way, but the space lock is taken */
 	im_op_leave(&other);
 	im_op_done(&other);
 	return gained;
@@ -468,15 +498,15 @@ static int from_aged(struct im_op *op)
 
 int im_clean_make_room(struct im_op *op)
 {
-	bool ok = false;
+	enum outcome o = NOTHING;
 	int r = im_op_enter(op);
 
 	if (r)
 		return r;
 	if (!op->grow || im_room_slack(op->s) >= op->grow)
-		ok = clean_until(op, false);
+		o = clean_some(op, op, false);
 	im_op_leave(op);
-	if (ok)
+	if (o != NOTHING)
 		return 0;
 	r = from_others(op, false);
 	if (r == -EDQUOT)
@@ -497,23 +527,39 @@ bool im_clean_compact(struct im_op *op, bool expired_only, uint32_t budget)
 	return step(op, budget, true, true) != NOTHING;
 }
 
+/* Free extents of which @want may be taken; with the file system full, those with memory. */
+static bool enough(const struct im_seg *seg, uint64_t want, int err)
+{
+	const struct fmt_space *s = &seg->h->space;
+	uint32_t limit = im_load32_rlx(&s->limit_n), used = im_load32_rlx(&s->used);
+
+	if (err != -EDQUOT)
+		return im_load32_rlx(&s->n_queued) >= want;
+	return limit > used && limit - used >= want;
+}
+
 int im_clean_make_free(struct im_op *op, uint64_t len, int err)
 {
 	uint64_t want = len / op->seg->extent_len + 1;
+	bool gained = false;
 
-	for (uint64_t n = 0; n < want; n++) {
+	while (!gained || !enough(op->seg, want, err)) {
 		int r = from_others(op, true);
 
+		if (im_load_rlx(&op->seg->interrupts) != op->wait.interrupts)
+			return -EINTR;
 		if (r == -EDQUOT)
 			r = from_aged(op);
 		if (r == -EDQUOT)
-			return n ? 0 : err == -EFBIG ? -ENOSPC : err;
-		if (r == -EBUSY) {
+			return err == -EFBIG ? -ENOSPC : err;
+		if (r == -EBUSY)
 			im_op_pause();
-			return 0;
-		}
-		if (r)
+		else if (r)
 			return r;
+		if (im_wait_over(&op->wait))
+			return -EBUSY;
+		op->victims = 0;
+		gained = true;
 	}
 	return 0;
 }

@@ -86,7 +86,7 @@ static int compact_shard(struct run *r, uint32_t shard)
 		rc = im_op_enter(&op);
 		if (rc)
 			return rc;
-		more = im_load_rlx(&op.s->geometry) && shard_step(&op, r->how);
+		more = im_load_rlx(&op.s->geometry) & FMT_BUCKETS_MASK && shard_step(&op, r->how);
 		op.want_ahead = false;
 		im_op_leave(&op);
 		im_op_done(&op);

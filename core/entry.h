@@ -80,7 +80,8 @@ im_inline bool im_entry_view(const struct im_seg *seg, uint32_t ref, struct im_e
 	ret->key_off = im_entry_key_off(ret->flags);
 	size = im_entry_round(seg, im_entry_len(ret->flags, ret->key_len, ret->val_len));
 	room = seg->extent_len - ((uint32_t)(p - seg->extents) & (seg->extent_len - 1));
-	if (unlikely(size > room))
+	if (unlikely(size > room || ret->flags & ~FMT_F_KNOWN ||
+		     (ret->flags & (FMT_F_LARGE | FMT_F_FARKEY)) == FMT_F_FARKEY))
 		return false;
 	ret->size = (uint32_t)size;
 	return true;

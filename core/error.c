@@ -54,7 +54,7 @@ const char *ipcmap_strerror(int err)
 		return "no error";
 	if (e)
 		return e->text;
-	s = strerrordesc_np(-err);
+	s = err > -4096 ? strerrordesc_np(-err) : NULL;
 	return s ? s : "unknown error";
 }
 

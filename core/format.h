@@ -6,6 +6,7 @@
  *
  *   n_shards x struct fmt_shard      stride FMT_SHARD_LEN
  *   n_shards x uint32_t [dir_cap]    the index extents of each shard, in bucket order
+ *   the snapshot area                struct fmt_snaps, tables, versions, pins
  *
  * Extents hold log entries, index buckets, overflow buckets or pieces of large values.
  * ipcmap(5) has this as tables of offsets and is changed first.
@@ -18,6 +19,9 @@
  *                  extent's generation, then its first new byte              room / read
  *   ord(moves)     slots copied, then moves, then the old places cleared     index / read
  *   ord(redo)      a redo list, then its odd seq; its stores, then even      redo / stats
+ *   ord(switch)    an image and its version's fields, then current           snapshot / view
+ *   ord(pin)       a pin, then the look at its version's state; a version
+ *                  leaving, then the look at the pins                        pin / keep
  */
 #ifndef IM_FORMAT_H
 #define IM_FORMAT_H
@@ -31,7 +35,7 @@
 /*
  * tags[0] holds the tags of slots 0..7, lowest byte first; tags[1] those of slots 8..10,
  * a spare byte, and in its high half the reference of the overflow bucket (0: none). A tag
- * of 0 is a free slot. Free overflow buckets are all zero but ref[0], the next free one.
+ * of 0 is a free slot. Free overflow buckets have no tags and link to the next free one.
  */
 struct fmt_bucket {
 	uint64_t tags[2];
@@ -170,8 +174,97 @@ static_assert(offsetof(struct fmt_shard, free_word) == 216, "layout");
 static_assert(offsetof(struct fmt_shard, victim) == 248, "layout");
 static_assert(offsetof(struct fmt_shard, redo) == 384, "layout");
 
+/* ---- snapshots ---- */
+
+/*
+ * The area: struct fmt_snaps, n struct fmt_table, n * FMT_KEPT_EACH struct fmt_kept,
+ * n * FMT_PINS_EACH struct fmt_pin. All but names and pins is written under its lock.
+ */
+#define FMT_TABLES_MAX 64u
+#define FMT_KEPT_EACH 12u /* versions there may be for each table, in one pool */
+#define FMT_PINS_EACH 16u
+#define FMT_KEEP 8u	   /* versions of a table that stay for rollback, the current one too */
+#define FMT_WHO_SNAP 0xfffu /* who of the LARGE extents of images; shards are below 1024 */
+
+struct fmt_snaps {
+	uint32_t lock;
+	uint32_t kept_top; /* versions from here on were never used; only rises */
+	uint32_t pin_top;  /* pins likewise; raised by compare-and-swap */
+	uint32_t reserved0;
+	uint64_t takeovers;
+	uint64_t reserved1[5];
+	struct fmt_redo redo;
+};
+static_assert(sizeof(struct fmt_snaps) == 320, "layout");
+static_assert(offsetof(struct fmt_snaps, redo) == 64, "layout");
+
+struct fmt_table {
+	uint8_t name[64];  /* zero-padded; changes only while current is 0 */
+	uint64_t current;  /* slot:16 (low) | version:48; 0: no version, the entry is free */
+	uint64_t last;	   /* highest version that was ever current; survives the table */
+	uint64_t reserved[6];
+};
+static_assert(sizeof(struct fmt_table) == 128, "two lines");
+static_assert(offsetof(struct fmt_table, current) == 64, "what workers poll");
+
+enum fmt_kept_state {
+	FMT_KEPT_FREE = 0,
+	FMT_KEPT = 1,	      /* can be opened */
+	FMT_KEPT_LEAVING = 2, /* cannot; its extents go when nobody holds it */
+};
+
+/* A version of a table; free ones are filled before the redo list that sets their state. */
+struct fmt_kept {
+	uint64_t version;
+	uint64_t word; /* of its first extent: with that one's number unique for ever */
+	uint64_t len;  /* bytes of its image */
+	uint64_t time; /* of publication, seconds since 1970 */
+	uint32_t first;
+	uint32_t last;
+	uint32_t n; /* extents */
+	uint32_t keys;
+	uint32_t table; /* FMT_NO_TABLE: of one that was dropped */
+	uint32_t state;
+	uint64_t reserved;
+};
+static_assert(sizeof(struct fmt_kept) == 64, "one line");
+#define FMT_NO_TABLE UINT32_MAX
+
+/* An owner holds the version whose first extent has this word. Void when the owner is dead. */
+struct fmt_pin {
+	uint32_t owner; /* slot | generation; 0: free */
+	uint32_t extent;
+	uint64_t word;
+};
+static_assert(sizeof(struct fmt_pin) == 16, "layout");
+
+/*
+ * The bytes of a version, over its extents in order: this head; mask + 1 slots of 8 bytes,
+ * offset / 8:32 (low) | high half of the key's hash, 0: empty, found from the hash's low bits
+ * by linear probing; n items in the order of their keys, each aligned to 8:
+ * key_len:32 (low) | val_len:32, key, value, a zero byte.
+ */
+struct fmt_image {
+	uint64_t magic;
+	uint64_t len;
+	uint32_t n;
+	uint32_t mask;
+	uint64_t items_off;
+};
+static_assert(sizeof(struct fmt_image) == 32, "layout");
+#define FMT_IMAGE_MAGIC UINT64_C(0x0a1a70616e737069) /* "ipsnap" 1a 0a */
+
+im_inline uint64_t fmt_area_len(uint64_t tables)
+{
+	return sizeof(struct fmt_snaps) +
+	       tables * (sizeof(struct fmt_table) + FMT_KEPT_EACH * sizeof(struct fmt_kept) +
+			 FMT_PINS_EACH * sizeof(struct fmt_pin));
+}
+
 /* user_geo[] of the segment header */
 #define FMT_GEO_SHARD_LEN 0
 #define FMT_GEO_DIR_CAP 1
+#define FMT_GEO_SNAP_OFF 2 /* of the snapshot area, in the user area */
+#define FMT_GEO_TABLES 3
 
 #endif

@@ -4,7 +4,9 @@
  *
  * Index memory comes from the shard's extents ahead: index extents, which the directory lists
  * in bucket order, and extents that overflow buckets are cut from. Overflow buckets that are
- * not in a chain are in a free list through ref[0]; all of it changes by redo lists.
+ * not in a chain are in a free list by the same link; all of it changes by redo lists. A
+ * reader that stands in a bucket while it is freed goes on into the free ones, which have no
+ * tags, and then sees that `moves` has changed.
  */
 #include "index.h"
 
@@ -183,7 +185,7 @@ static struct fmt_bucket *next_overflow(struct im_op *op, uint32_t *ret_free, ui
 	if (ref) {
 		b = (struct fmt_bucket *)(void *)im_at(op->seg, ref, sizeof(*b), &ext);
 		if (b && !((uintptr_t)b & (sizeof(*b) - 1))) {
-			*ret_free = im_load32_rlx(&b->ref[0]);
+			*ret_free = (uint32_t)(im_load_rlx(&b->tags[1]) >> FMT_LINK_SHIFT);
 			return b;
 		}
 	}
@@ -210,13 +212,13 @@ int im_index_extend(struct im_op *op, struct fmt_bucket *tail, struct fmt_bucket
 		if (!b)
 			return -EUCLEAN;
 	}
-	/* A free bucket is zero but ref[0], and a fresh one may hold anything. Readers that
-	 * still pass through a free one see no tags either way. ref[0] is left: a kill
-	 * before the list is armed must leave the free list whole. */
+	/* A free bucket has no tags and links to the next free one; a fresh one may hold
+	 * anything, but nothing leads to it. The link goes by the list: a kill before it is
+	 * armed must leave the free ones linked. */
 	im_store_rlx(&b->tags[0], 0);
-	im_store_rlx(&b->tags[1], 0);
 	im_store32_rlx(&b->marks, 0);
 	im_redo_start(op);
+	im_redo_set(op, &b->tags[1], 0);
 	im_redo_set32(op, &s->ovf_free, next_free);
 	im_redo_set32(op, &s->ovf_pos, next_pos);
 	im_redo_set(op, &s->n_ovf, im_load_rlx(&s->n_ovf) + 1);

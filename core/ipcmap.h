@@ -431,6 +431,7 @@ struct ipcmap_stat {
 	uint64_t large_len;    /* bytes in extents of large values */
 	uint64_t log_len;      /* bytes of log extents */
 	uint64_t index_len;    /* bytes of index extents */
+	uint64_t snapshot_len; /* bytes in extents of snapshots, kept or held */
 	uint64_t used;         /* bytes taken from the limit, everything in */
 	uint64_t limit;        /* bytes */
 	uint64_t max;          /* bytes the limit can be raised to */
@@ -515,6 +516,303 @@ struct ipcmap_compact {
  */
 IPCMAP_API int ipcmap_compact(struct ipcmap *map, const struct ipcmap_compact_options *how,
 			      struct ipcmap_compact *ret);
+
+/* ---- configuration snapshots ---- */
+
+#define IPCMAP_TABLE_MAX 63u /* bytes in a table's name */
+
+struct ipcmap_snapshot; /* a version of a table, held; see ipcmap_snapshot_open() */
+
+/* A key and its value. */
+struct ipcmap_pair {
+	const void *key;
+	size_t key_len;
+	const void *val;
+	size_t val_len;
+};
+
+/**
+ * ipcmap_snapshot_publish() - make a set of keys the current version of a snapshot table
+ * @table:   its name, a string of 1 to IPCMAP_TABLE_MAX bytes; made if it is not there
+ * @pairs:   @n of them in any order, each key once; 0 is a version without keys
+ * @ret_version: its number, above all earlier ones of the table; may be NULL
+ * @why:     room for @why_cap bytes: one line of reason on failure; may be NULL
+ *
+ * The version is built and stored whole before one store makes it current, so whoever opens
+ * the table finds the old version or the new one. The last 8 versions stay for
+ * ipcmap_snapshot_rollback(), and those that processes hold for as long as they do. When the
+ * versions need more than half of the map's limit together, old ones that nobody holds go,
+ * the oldest first; the current ones stay.
+ *
+ * Return:  0; INVALID (a key twice, or of a wrong length); TOOBIG at 4 GiB; FULL: what is
+ *          current or held leaves no room, @why has the holders' process ids, or there are as
+ *          many tables as there can be; LIMIT, NOMEM; else as for ipcmap_put().
+ * Memory:  the caller owns all arguments; twice the pairs' size from malloc() meanwhile.
+ * Threads, Signals, Fork: as for ipcmap_put(); publishers take turns for the switch only.
+ * Crash:   the new version is current or the old one; nothing is lost or leaks [G4].
+ * Cost:    O(n log n), outside any lock.
+ */
+IPCMAP_API int ipcmap_snapshot_publish(struct ipcmap *map, const char *table,
+				       const struct ipcmap_pair *pairs, size_t n,
+				       uint64_t *ret_version, char *why, size_t why_cap);
+
+/**
+ * ipcmap_snapshot_open() - hold a version of a snapshot table
+ * @version: 0: the current one
+ * @ret_snap: to be closed by ipcmap_snapshot_close(), before the map is
+ *
+ * What is opened does not change. Opening a version that this process holds already costs
+ * nothing more. A process that is stopped, or forgets to close, keeps that version's memory;
+ * one that dies does not. A read-only attach copies the version into memory of its own.
+ *
+ * Return:  0; NOTFOUND: no such table, or the version is not kept any more; BUSY: it was
+ *          replaced 16 times meanwhile; NOMEM; DEADLOCK in a signal handler; INVALID; CORRUPT.
+ * Memory:  a few hundred bytes from malloc(); address space for the version.
+ * Threads: any thread; takes no lock that other processes know.
+ * Signals: not async-signal-safe.
+ * Fork:    a snapshot opened before fork() is usable in the child, which holds it for itself
+ *          from its first call on. If the parent let it go before that and its memory is gone,
+ *          every call says MISMATCH; then open the current version. A child must make a call
+ *          before it uses values that its parent looked up.
+ * Crash:   no trace.
+ * Cost:    O(1) and, unless its extents are neighbours, a system call for each of their runs.
+ */
+IPCMAP_API int ipcmap_snapshot_open(struct ipcmap *map, const char *table, uint64_t version,
+				    struct ipcmap_snapshot **ret_snap);
+
+/**
+ * ipcmap_snapshot_close() - let a version go
+ * @snap: may be NULL; values looked up in it must not be used any more
+ */
+IPCMAP_API void ipcmap_snapshot_close(struct ipcmap_snapshot *snap);
+
+/**
+ * ipcmap_snapshot_get() - look a key up in a held version, without a copy
+ * @ret_val: the value, where it lies; valid until @snap is closed; a zero byte follows it
+ *
+ * Return:  0; NOTFOUND; INVALID; CORRUPT; in a forked child also as for ipcmap_snapshot_open().
+ * Threads: any thread; takes no lock, waits for nobody, stores nothing.
+ * Signals: async-signal-safe, but for the first call in a forked child.
+ * Fork:    as for ipcmap_snapshot_open(). Crash: no trace. Cost: O(1) expected.
+ */
+IPCMAP_API int ipcmap_snapshot_get(struct ipcmap_snapshot *snap, const void *key, size_t key_len,
+				   const void **ret_val, size_t *ret_len);
+
+/**
+ * ipcmap_snapshot_each() - all keys of a held version, in the order of their bytes
+ * @each: anything but 0 ends the walk and is returned; keys and values stay valid as for
+ *        ipcmap_snapshot_get()
+ */
+IPCMAP_API int ipcmap_snapshot_each(struct ipcmap_snapshot *snap,
+				    int (*each)(void *arg, const struct ipcmap_pair *pair),
+				    void *arg);
+
+/** ipcmap_snapshot_version() - the number of a held version */
+IPCMAP_API uint64_t ipcmap_snapshot_version(const struct ipcmap_snapshot *snap);
+
+/** ipcmap_snapshot_count() - the keys in a held version */
+IPCMAP_API uint64_t ipcmap_snapshot_count(const struct ipcmap_snapshot *snap);
+
+/**
+ * ipcmap_snapshot_newer() - is this not its table's current version any more?
+ *
+ * Return: 1 or 0. One load: cheap enough before every request. 1 also when the table was
+ * dropped or an older version was opened on purpose.
+ */
+IPCMAP_API int ipcmap_snapshot_newer(const struct ipcmap_snapshot *snap);
+
+/* A version as ipcmap_snapshot_list() shows it. */
+struct ipcmap_snapshot_info {
+	char table[IPCMAP_TABLE_MAX + 1];
+	uint64_t version;
+	uint64_t keys;
+	uint64_t len;     /* bytes of the limit that it takes */
+	uint64_t time;    /* of publication, seconds since 1970 */
+	uint32_t current; /* 1: what ipcmap_snapshot_open() opens */
+	uint32_t kept;    /* 1: can be opened; 0: is only there for its holders */
+	uint32_t holders; /* processes that hold it; read-only ones hold nothing */
+};
+
+/**
+ * ipcmap_snapshot_list() - all versions of all tables, by table and version
+ * @each: anything but 0 ends the list and is returned
+ *
+ * Return: 0; what @each returned; NOMEM; INVALID. Takes no lock.
+ */
+IPCMAP_API int ipcmap_snapshot_list(struct ipcmap *map,
+				    int (*each)(void *arg,
+						const struct ipcmap_snapshot_info *info),
+				    void *arg);
+
+/**
+ * ipcmap_snapshot_rollback() - publish the content of an older version again
+ * @version: 0: the one before the current
+ * @ret_version: the number of the new version; may be NULL
+ *
+ * Return: 0; NOTFOUND; else as for ipcmap_snapshot_publish(). All else as there.
+ */
+IPCMAP_API int ipcmap_snapshot_rollback(struct ipcmap *map, const char *table, uint64_t version,
+					uint64_t *ret_version);
+
+/**
+ * ipcmap_snapshot_drop() - forget a table and its versions
+ *
+ * Whoever holds a version keeps it. Return: 0; NOTFOUND; else as for ipcmap_del().
+ * Crash: the table is gone or not; what it leaves goes with the next publication or check.
+ */
+IPCMAP_API int ipcmap_snapshot_drop(struct ipcmap *map, const char *table);
+
+/* What ipcmap_inspect() tells: the header as it stands in the segment. All lengths in bytes. */
+struct ipcmap_inspect {
+	size_t struct_size;    /* in: sizeof(struct ipcmap_inspect) */
+	uint64_t compat;       /* feature bits that a library may ignore when it only reads */
+	uint64_t incompat;     /* feature bits that it must know */
+	uint64_t creation;     /* random number of this creation */
+	uint64_t created;      /* seconds since 1970 */
+	uint64_t file_len;     /* of the segment, sparse */
+	uint64_t owner_off;    /* where the owner slots begin, ... */
+	uint64_t line_off;     /* ... the threads' counter lines, ... */
+	uint64_t shard_off;    /* ... the shards, ... */
+	uint64_t table_off;    /* ... the extent table, ... */
+	uint64_t extent_off;   /* ... the extents */
+	uint64_t limit;        /* bytes, everything in */
+	uint64_t ttl_ns;       /* default life, IPCMAP_TTL_NONE: for ever */
+	uint64_t takeovers;    /* of the space lock from dead processes */
+	uint32_t format;       /* version of the segment format */
+	uint32_t extent_len;
+	uint32_t unit_len;     /* references count in units of it; entries are aligned to it */
+	uint32_t extents;      /* in the table */
+	uint32_t extents_limit; /* that may be in use */
+	uint32_t extents_used;
+	uint32_t extents_fresh; /* from this one on none was ever used */
+	uint32_t extents_queued; /* free after use */
+	uint32_t owners;
+	uint32_t lines;
+	uint32_t lines_used;   /* that a thread, or a dead process, has */
+	uint32_t shards;
+	uint32_t index_max;    /* index extents that a shard can have */
+	uint32_t lock_slot;    /* owner slot that has the space lock; 0: free */
+	uint32_t lock_gen;     /* generation of that owner */
+	uint32_t armed;        /* 1: a change of the extent table is under way, or was left */
+	uint8_t boot_id[16];   /* of the kernel under which it was made; zero: unknown */
+};
+
+/**
+ * ipcmap_inspect() - the header, the options and the state of the extent table
+ * @ret: struct_size in; the rest out
+ *
+ * This and the calls below show the numbers as they stand, one by one, for people who look
+ * for a fault: they need not agree with each other while somebody writes, nor in a segment
+ * that is damaged, and may be any at all there. ipcmap_stat() has figures that agree.
+ *
+ * Return:  0; INVALID.
+ * Memory:  nothing is allocated.
+ * Threads: any thread, any process; takes no lock, waits for nobody; works on a read-only
+ *          attach and stores nothing. Signals, Fork: as for ipcmap_get().
+ * Crash:   no trace.
+ * Cost:    O(lines), no system call.
+ */
+IPCMAP_API int ipcmap_inspect(struct ipcmap *map, struct ipcmap_inspect *ret);
+
+/* An owner slot: a process that is, or was, attached for writing. */
+struct ipcmap_owner_info {
+	size_t struct_size; /* in: sizeof(struct ipcmap_owner_info) */
+	uint64_t pid;       /* as that process saw itself; for display only, like the next three */
+	uint64_t start;     /* clock ticks since boot when it started; with pid it is unique */
+	uint64_t attached;  /* seconds since 1970 */
+	char comm[17];      /* its name; any bytes, ends with a zero byte */
+	uint8_t alive;      /* 1: its memory is still there, or it cannot be told */
+	uint32_t slot;      /* 1 .. owners */
+	uint32_t gen;       /* how often the slot was taken; 0: never */
+	uint32_t extents;   /* being filled by it, large values counted as one */
+	uint32_t lines;     /* counter lines of its threads */
+};
+
+/**
+ * ipcmap_inspect_owner() - who has an owner slot
+ * @i:   0 .. owners - 1
+ * @ret: struct_size in; the rest out
+ *
+ * Return: 0; NOTFOUND when @i is beyond the last; INVALID. Signals: not async-signal-safe.
+ * All else as for ipcmap_inspect(). Cost: O(lines), up to three system calls.
+ */
+IPCMAP_API int ipcmap_inspect_owner(struct ipcmap *map, uint32_t i,
+				    struct ipcmap_owner_info *ret);
+
+#define IPCMAP_NO_EXTENT UINT32_MAX
+
+/* A shard as it stands. */
+struct ipcmap_shard_info {
+	size_t struct_size;   /* in: sizeof(struct ipcmap_shard_info) */
+	uint64_t entries;
+	uint64_t live_len;    /* bytes of live entries */
+	uint64_t large_len;   /* bytes in extents of large values */
+	uint64_t version;     /* of its next write */
+	uint64_t floor;       /* entries with a lower version were cleared */
+	uint64_t buckets;     /* of the index, without overflow buckets */
+	uint64_t overflows;   /* overflow buckets in use */
+	uint64_t moves;       /* of entries in the index, other than by splits */
+	uint64_t reclaims;    /* releases of memory */
+	uint64_t cleaned;     /* entries moved by cleaning */
+	uint64_t expired;     /* entries reclaimed after they expired */
+	uint64_t takeovers;   /* of its lock from dead processes */
+	uint64_t redo_seq;    /* of its redo list; odd: the list is armed */
+	uint32_t redo_stores; /* in the list */
+	uint32_t lock_slot;   /* owner slot that has its lock; 0: free */
+	uint32_t lock_gen;    /* generation of that owner */
+	uint32_t lock_waited; /* 1: somebody sleeps for it */
+	uint32_t log_extents; /* in its list of logs */
+	uint32_t index_extents;
+	uint32_t overflow_extents;
+	uint32_t ahead_extents; /* fetched ahead */
+	uint32_t hot;         /* extent that fresh writes go to, or IPCMAP_NO_EXTENT */
+	uint32_t cold;        /* extent that survivors of cleaning go to, likewise */
+	uint32_t reserve;     /* extent kept for cleaning, likewise */
+	uint32_t freeing;     /* extents on their way to being free */
+	uint32_t splitting;   /* 1: the index is in the middle of a split or a compaction */
+};
+
+/**
+ * ipcmap_inspect_shard() - how a shard stands
+ * @i:   0 .. shards - 1
+ * @ret: struct_size in; the rest out
+ *
+ * While the redo list is armed its values are about to replace some of those shown.
+ * Return: 0; NOTFOUND when @i is beyond the last; INVALID. All else as for ipcmap_inspect().
+ * Cost: O(1), no system call.
+ */
+IPCMAP_API int ipcmap_inspect_shard(struct ipcmap *map, uint32_t i,
+				    struct ipcmap_shard_info *ret);
+
+/* States of extents, as in ipcmap(5). */
+#define IPCMAP_EXTENT_FREE 0u
+#define IPCMAP_EXTENT_PRIVATE 1u  /* being filled by a process */
+#define IPCMAP_EXTENT_PIECE 2u    /* the second and later ones of a large value; or free */
+#define IPCMAP_EXTENT_RESERVED 3u /* in a shard's hand, not in use yet */
+#define IPCMAP_EXTENT_LOG 4u
+#define IPCMAP_EXTENT_INDEX 5u
+#define IPCMAP_EXTENT_LARGE 6u    /* the first one of a large value */
+#define IPCMAP_EXTENT_OTHER 7u    /* what cannot be */
+#define IPCMAP_EXTENT_STATES 8u
+
+/* Extents of one shard, or of none. */
+struct ipcmap_extent_counts {
+	uint64_t n[IPCMAP_EXTENT_STATES]; /* by state */
+	uint64_t backed; /* that have memory */
+	uint64_t filled; /* bytes appended to LOG extents */
+	uint64_t live;   /* bytes of LOG extents that count, cleared ones as long as they lie there */
+};
+
+/**
+ * ipcmap_inspect_extents() - count extents by shard and state
+ * @ret: @n of them, one more than there are shards; the last is for extents of no shard: FREE,
+ *       PRIVATE, PIECE, and words that name a shard that cannot be
+ *
+ * Extents that were never used count as FREE. Return: 0; INVALID, also for another @n. All
+ * else as for ipcmap_inspect(). Cost: O(extents), no system call.
+ */
+IPCMAP_API int ipcmap_inspect_extents(struct ipcmap *map, struct ipcmap_extent_counts *ret,
+				      size_t n);
 
 /**
  * ipcmap_interrupt() - end this process's waits in this map

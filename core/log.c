@@ -2,9 +2,9 @@
 /*
  * log.c - the logs of a shard: append, move, account
  *
- * The bytes are written first, then fill moves over them, then a redo list makes a slot name
- * them. A writer killed before the list is armed leaves bytes that nothing names: garbage
- * like that of any update, reclaimed with its extent.
+ * The bytes are written first, beyond the head's fill; then one redo list moves fill over them
+ * and makes a slot name them. A writer killed before the list is armed leaves bytes that the
+ * next append overwrites: cleaning counts on the room of its head to the byte.
  */
 #include "log.h"
 
@@ -41,15 +41,20 @@ static void widen(struct fmt_extent *x, uint64_t version, uint64_t expiry)
 		im_store_rlx(&x->expiry_min, expiry);
 }
 
-static unsigned char *place(struct im_op *op, unsigned head, uint32_t *ret_ref,
-			    struct fmt_extent **ret_x)
+/* Each number is loaded once and bounded: NULL when the head has no such room. */
+static unsigned char *place(struct im_op *op, unsigned head, uint32_t size,
+			    struct im_place *ret)
 {
-	uint32_t ext = im_load32_rlx(&op->s->head[head]);
-	struct fmt_extent *x = &op->seg->table[ext];
-	uint32_t fill = im_load32_rlx(&x->fill);
+	uint32_t ext = im_load32_rlx(&op->s->head[head]), fill;
 
-	*ret_ref = im_ref(op->seg, ext, fill);
-	*ret_x = x;
+	if (ext >= op->seg->n_extents)
+		return NULL;
+	fill = im_load32_rlx(&op->seg->table[ext].fill);
+	if ((uint64_t)fill + size > op->seg->extent_len)
+		return NULL;
+	ret->ext = ext;
+	ret->ref = im_ref(op->seg, ext, fill);
+	ret->fill = fill + size;
 	return im_seg_extent(op->seg, ext) + fill;
 }
 
@@ -68,13 +73,14 @@ static void store_head(unsigned char *p, const struct im_record *rec)
 		im_fill_racy(p, &rec->chain, sizeof(rec->chain));
 }
 
-uint32_t im_log_append(struct im_op *op, unsigned head, const struct im_record *rec)
+bool im_log_append(struct im_op *op, unsigned head, const struct im_record *rec,
+		   struct im_place *ret)
 {
-	struct fmt_extent *x;
-	uint32_t ref;
-	unsigned char *p = place(op, head, &ref, &x);
-	unsigned char *body = p + im_entry_key_off(rec->flags);
+	unsigned char *p = place(op, head, rec->size, ret), *body;
 
+	if (!p)
+		return false;
+	body = p + im_entry_key_off(rec->flags);
 	store_head(p, rec);
 	if (!(rec->flags & FMT_F_FARKEY)) {
 		im_fill_racy(body, rec->key, rec->key_len);
@@ -82,22 +88,21 @@ uint32_t im_log_append(struct im_op *op, unsigned head, const struct im_record *
 	}
 	if (!(rec->flags & FMT_F_LARGE))
 		im_fill_racy(body, rec->val, rec->val_len);
-	widen(x, rec->version, rec->flags & FMT_F_TTL ? rec->expiry : UINT64_MAX);
+	widen(&op->seg->table[ret->ext], rec->version,
+	      rec->flags & FMT_F_TTL ? rec->expiry : UINT64_MAX);
 	crash("log.bytes");
-	im_store32_rel(&x->fill, im_load32_rlx(&x->fill) + rec->size);
-	crash("log.filled");
-	return ref;
+	return true;
 }
 
-uint32_t im_log_move(struct im_op *op, const struct im_entry *e)
+bool im_log_move(struct im_op *op, unsigned head, const struct im_entry *e,
+		 struct im_place *ret)
 {
-	struct fmt_extent *x;
-	uint32_t ref;
-	unsigned char *p = place(op, FMT_COLD, &ref, &x);
+	unsigned char *p = place(op, head, e->size, ret);
 
+	if (!p)
+		return false;
 	im_fill_racy(p, e->at, e->size);
-	widen(x, e->version, im_entry_expiry(e));
-	im_store32_rel(&x->fill, im_load32_rlx(&x->fill) + e->size);
+	widen(&op->seg->table[ret->ext], e->version, im_entry_expiry(e));
 	crash("log.moved");
-	return ref;
+	return true;
 }

@@ -13,7 +13,7 @@
 #define IM_LOG_H
 
 #include "entry.h"
-#include "shard.h"
+#include "redo.h"
 
 /* What is to be stored; the log entry's parts. */
 struct im_record {
@@ -49,11 +49,27 @@ im_inline uint64_t im_books(uint32_t live, uint32_t named)
 /* Has the head room for @size bytes? */
 bool im_log_fits(const struct im_op *op, unsigned head, uint32_t size);
 
-/* Append to a head that has room; returns the reference. Nothing names it yet. */
-uint32_t im_log_append(struct im_op *op, unsigned head, const struct im_record *rec);
+/* Where bytes were put, at the end of a head. */
+struct im_place {
+	uint32_t ext;
+	uint32_t ref;
+	uint32_t fill; /* of the extent, once they count */
+};
 
-/* Append a copy of an entry to the cold head, which has room. */
-uint32_t im_log_move(struct im_op *op, const struct im_entry *e);
+/*
+ * Write a record, or a copy of an entry, at the end of a head; false when it has no room.
+ * The bytes do not count until a redo list stores the place's fill, with what names them.
+ */
+bool im_log_append(struct im_op *op, unsigned head, const struct im_record *rec,
+		   struct im_place *ret);
+bool im_log_move(struct im_op *op, unsigned head, const struct im_entry *e,
+		 struct im_place *ret);
+
+/* Add to the redo list begun, first: the bytes count. */
+im_inline void im_log_count(struct im_op *op, const struct im_place *at)
+{
+	im_redo_set32(op, &op->seg->table[at->ext].fill, at->fill);
+}
 
 /* All entries of this extent are below the floor. */
 bool im_log_dead(const struct im_op *op, uint32_t ext);

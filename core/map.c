@@ -9,6 +9,7 @@
  */
 #include "map.h"
 
+#include "pin.h"
 #include "shard.h"
 #include "space.h"
 
@@ -23,7 +24,8 @@
 #define SHARDS_MAX 1024u
 #define EXTENTS_PER_SHARD 128u
 #define EXTENTS_PER_SHARD_MIN 12u /* when the caller chooses the shards */
-#define SMALL (UINT64_C(16) << 20) /* maps below this get fewer owners and lines */
+#define SMALL (UINT64_C(16) << 20) /* maps below this get fewer owners, lines and tables */
+#define TABLES_SMALL 16u
 #define DEADLINE_DEFAULT_NS UINT64_C(2000000000)
 #define PATIENCE 2000u /* 1 ms pauses while another process creates the segment */
 
@@ -40,7 +42,10 @@ static unsigned log2_ceil(uint64_t n)
 static int build(struct im_seg *seg)
 {
 	struct fmt_shard *shards = (struct fmt_shard *)(void *)seg->user;
+	struct im_area area;
 
+	im_area_of(seg, &area);
+	area.s->redo.cas_extent = FMT_NO_EXTENT;
 	for (uint32_t i = 0; i < seg->n_shards; i++) {
 		struct fmt_shard *s = &shards[i];
 
@@ -113,7 +118,9 @@ static int choose(const struct ipcmap_options *o, struct im_seg_create *c,
 	cap = align_up((c->max >> c->extent_shift) / 2 / c->n_shards + 1, 16);
 	c->user_geo[FMT_GEO_SHARD_LEN] = FMT_SHARD_LEN;
 	c->user_geo[FMT_GEO_DIR_CAP] = cap;
-	c->user_len = c->n_shards * (FMT_SHARD_LEN + cap * sizeof(uint32_t));
+	c->user_geo[FMT_GEO_SNAP_OFF] = c->n_shards * (FMT_SHARD_LEN + cap * sizeof(uint32_t));
+	c->user_geo[FMT_GEO_TABLES] = c->limit < SMALL ? TABLES_SMALL : FMT_TABLES_MAX;
+	c->user_len = c->user_geo[FMT_GEO_SNAP_OFF] + fmt_area_len(c->user_geo[FMT_GEO_TABLES]);
 	c->mode = o->mode ? o->mode : 0600;
 	c->gid = o->group;
 	c->ttl_ns = o->ttl_ns ? o->ttl_ns : IPCMAP_TTL_NONE;
@@ -126,6 +133,7 @@ static int choose(const struct ipcmap_options *o, struct im_seg_create *c,
 static int validate(const struct im_seg *seg, const struct im_why *why)
 {
 	uint64_t cap = seg->user_geo[FMT_GEO_DIR_CAP];
+	uint64_t tables = seg->user_geo[FMT_GEO_TABLES];
 
 	if (seg->user_geo[FMT_GEO_SHARD_LEN] != FMT_SHARD_LEN || !cap || cap > UINT32_MAX / 4 ||
 	    !seg->n_shards || seg->n_shards > SHARDS_MAX ||
@@ -133,6 +141,12 @@ static int validate(const struct im_seg *seg, const struct im_why *why)
 	    seg->unit_shift > UNIT_SHIFT_MAX ||
 	    seg->user_len < seg->n_shards * (FMT_SHARD_LEN + cap * sizeof(uint32_t)))
 		return im_why(why, IPCMAP_CORRUPT, "%s: the shards' geometry is wrong",
+			      seg->name);
+	if (seg->user_geo[FMT_GEO_SNAP_OFF] !=
+		    seg->n_shards * (FMT_SHARD_LEN + cap * sizeof(uint32_t)) ||
+	    seg->user_geo[FMT_GEO_SNAP_OFF] % 64 || !tables || tables > FMT_TABLES_MAX ||
+	    seg->user_len < seg->user_geo[FMT_GEO_SNAP_OFF] + fmt_area_len(tables))
+		return im_why(why, IPCMAP_CORRUPT, "%s: the snapshots' geometry is wrong",
 			      seg->name);
 	return 0;
 }
@@ -143,7 +157,7 @@ static uint32_t *owner_word(struct im_seg *seg, uint32_t i)
 	struct fmt_shard *shards = (struct fmt_shard *)(void *)seg->user;
 
 	if (i >= 2 * seg->n_shards)
-		return NULL;
+		return im_area_owner_word(seg, i - 2 * seg->n_shards);
 	return i & 1 ? &shards[i / 2].fetching : &shards[i / 2].lock;
 }
 

@@ -145,7 +145,8 @@ static im_cold int read_careful(const struct get *g, uint32_t ref, struct ipcmap
 	    (!(e.flags & FMT_F_FARKEY) && !im_key_equal(im_entry_key(&e), g->key, e.key_len))) {
 		r = NO_MATCH;
 	} else if (expiry = im_entry_expiry(&e), e.flags & FMT_F_LARGE) {
-		r = read_large(g, &e, expiry, v, wanted);
+		/* judges by the chain alone: the descriptor may move meanwhile */
+		return read_large(g, &e, expiry, v, wanted);
 	} else {
 		r = judge(g, &e, expiry, v, wanted);
 		if (!r && wanted)
@@ -193,7 +194,7 @@ static int judge_miss(const struct get *g, uint64_t geometry, uint64_t b, bool f
 	now = im_load_acq(&g->s->geometry);
 	if (likely(now == geometry))
 		return IPCMAP_NOTFOUND;
-	if ((now ^ geometry) & ~FMT_BUCKETS_MASK ||
+	if ((now ^ geometry) & ~FMT_BUCKETS_MASK || !(now & FMT_BUCKETS_MASK) ||
 	    im_bucket_of(g->hash, now & FMT_BUCKETS_MASK) != b)
 		return AGAIN;
 	return IPCMAP_NOTFOUND;
@@ -219,8 +220,13 @@ im_inline int attempt(struct get *g, struct ipcmap_value *v, bool wanted)
 		uint64_t t0, t1;
 		unsigned fit;
 
-		if (unlikely(!b))
-			return IPCMAP_CORRUPT;
+		if (unlikely(!b)) {
+			/* index memory that was freed meanwhile, or broken links */
+			im_read_barrier();
+			return im_load_acq(&g->s->geometry) != geometry || seq_moved(g)
+				       ? AGAIN
+				       : IPCMAP_CORRUPT;
+		}
 		t0 = im_load_acq(&b->tags[0]);
 		t1 = im_load_acq(&b->tags[1]);
 		fit = im_bucket_match(t0, t1, tag);

@@ -28,31 +28,29 @@
 
 #include "crash.h"
 
-static bool take_word(struct im_op *op)
+static inline bool take_word(struct im_seg *seg, struct fmt_redo *r)
 {
-	struct fmt_redo *r = &op->s->redo;
 	uint32_t ext = im_load32_rlx(&r->cas_extent);
 	uint64_t old = im_load_rlx(&r->cas_old);
 	uint64_t new = im_load_rlx(&r->cas_new);
 
 	if (likely(ext == FMT_NO_EXTENT))
 		return true;
-	return im_cas_full(&op->seg->table[ext].word, old, new) ||
-	       im_load_rlx(&op->seg->table[ext].word) == new;
+	return im_cas_full(&seg->table[ext].word, old, new) ||
+	       im_load_rlx(&seg->table[ext].word) == new;
 }
 
-static void store_all(struct im_op *op)
+static inline void store_all(struct im_seg *seg, struct fmt_redo *r)
 {
-	struct fmt_redo *r = &op->s->redo;
 	uint32_t n = im_load32_rlx(&r->n);
 
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t at = im_load_rlx(&r->store[i].at);
 		uint64_t val = im_load_rlx(&r->store[i].val);
-		void *p = op->seg->base + (at & ~FMT_REDO_32);
+		void *p = seg->base + (at & ~FMT_REDO_32);
 
-		/* ord(publish), ord(reclaim), ord(geometry), ord(moves): each store is a
-		 * release, so readers see the list in its order. */
+		/* ord(publish), ord(reclaim), ord(geometry), ord(moves), ord(switch): each store
+		 * is a release, so readers see the list in its order. */
 		if (at & FMT_REDO_32)
 			im_store32_rel(p, (uint32_t)val);
 		else
@@ -61,9 +59,8 @@ static void store_all(struct im_op *op)
 	}
 }
 
-bool im_redo_run(struct im_op *op)
+static inline bool run(struct im_seg *seg, struct fmt_redo *r)
 {
-	struct fmt_redo *r = &op->s->redo;
 	uint64_t seq = im_load_rlx(&r->seq);
 	bool done;
 
@@ -73,50 +70,64 @@ bool im_redo_run(struct im_op *op)
 	im_store_rel(&r->seq, seq + 1);
 	im_write_barrier();
 	crash("redo.armed");
-	done = take_word(op);
+	done = take_word(seg, r);
 	if (done)
-		store_all(op);
+		store_all(seg, r);
 	im_store_rel(&r->seq, seq + 2);
-	/* the next list must not be begun above: a kill there would arm it half written */
-	im_compiler_barrier();
+	/* the next list must not be begun above: a kill there would arm it half written, and
+	 * im_redo_peek() would take its values for this one's */
+	im_write_barrier();
 	crash("redo.disarmed");
 	return done;
 }
 
-static bool sane(struct im_op *op)
+bool im_redo_run(struct im_op *op)
 {
-	struct fmt_redo *r = &op->s->redo;
+	return run(op->seg, &op->s->redo);
+}
+
+bool im_redo_list_run(struct im_seg *seg, struct fmt_redo *r)
+{
+	return run(seg, r);
+}
+
+static bool sane(const struct im_seg *seg, const struct fmt_redo *r)
+{
 	uint32_t n = im_load32_rlx(&r->n);
 	uint32_t ext = im_load32_rlx(&r->cas_extent);
-	uint64_t from = (uint64_t)(op->seg->user - op->seg->base);
+	uint64_t from = (uint64_t)(seg->user - seg->base);
 
-	if (n > FMT_REDO_MAX || (ext != FMT_NO_EXTENT && ext >= op->seg->n_extents))
+	if (n > FMT_REDO_MAX || (ext != FMT_NO_EXTENT && ext >= seg->n_extents))
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t at = im_load_rlx(&r->store[i].at);
 		uint64_t width = at & FMT_REDO_32 ? 4 : 8;
 
 		at &= ~FMT_REDO_32;
-		if (at < from || at > op->seg->len - width || at & (width - 1))
+		if (at < from || at > seg->len - width || at & (width - 1))
 			return false;
 	}
 	return true;
 }
 
-int im_redo_finish(struct im_op *op)
+int im_redo_list_finish(struct im_seg *seg, struct fmt_redo *r)
 {
-	struct fmt_redo *r = &op->s->redo;
 	uint64_t seq = im_load_acq(&r->seq);
 
 	if (!(seq & 1))
 		return 0;
-	if (!sane(op))
+	if (!sane(seg, r))
 		return -EUCLEAN;
-	if (take_word(op))
-		store_all(op);
+	if (take_word(seg, r))
+		store_all(seg, r);
 	im_store_rel(&r->seq, seq + 1);
-	im_compiler_barrier();
+	im_write_barrier();
 	return 0;
+}
+
+int im_redo_finish(struct im_op *op)
+{
+	return im_redo_list_finish(op->seg, &op->s->redo);
 }
 
 uint64_t im_redo_peek(const struct im_seg *seg, const struct fmt_shard *s, const uint64_t *p)

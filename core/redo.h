@@ -6,22 +6,24 @@
  *     im_redo_set(op, &s->entries, n);  ...
  *     im_redo_run(op);
  *
- * See redo.c for the argument. At most FMT_REDO_MAX stores.
+ * See redo.c for the argument. At most FMT_REDO_MAX stores. The list is that of op's shard;
+ * im_redo_list_...() do the same with a list that lies elsewhere, under a lock of its own.
  */
 #ifndef IM_REDO_H
 #define IM_REDO_H
 
 #include "shard.h"
 
-im_inline void im_redo_start(struct im_op *op)
+/* ---- any list ---- */
+
+im_inline void im_redo_list_start(struct fmt_redo *r)
 {
-	im_store32_rlx(&op->s->redo.n, 0);
-	im_store32_rlx(&op->s->redo.cas_extent, FMT_NO_EXTENT);
+	im_store32_rlx(&r->n, 0);
+	im_store32_rlx(&r->cas_extent, FMT_NO_EXTENT);
 }
 
-im_inline void im_redo_pair(struct im_op *op, uint64_t at, uint64_t val)
+im_inline void im_redo_list_pair(struct fmt_redo *r, uint64_t at, uint64_t val)
 {
-	struct fmt_redo *r = &op->s->redo;
 	uint32_t n = im_load32_rlx(&r->n);
 
 	assert(n < FMT_REDO_MAX);
@@ -30,24 +32,50 @@ im_inline void im_redo_pair(struct im_op *op, uint64_t at, uint64_t val)
 	im_store32_rlx(&r->n, n + 1);
 }
 
+im_inline void im_redo_list_set(const struct im_seg *seg, struct fmt_redo *r, uint64_t *p,
+				uint64_t val)
+{
+	im_redo_list_pair(r, (uint64_t)((unsigned char *)p - seg->base), val);
+}
+
+im_inline void im_redo_list_set32(const struct im_seg *seg, struct fmt_redo *r, uint32_t *p,
+				  uint32_t val)
+{
+	im_redo_list_pair(r, (uint64_t)((unsigned char *)p - seg->base) | FMT_REDO_32, val);
+}
+
+/* The word of an extent that a dying owner's sweeper may change: goes first, see redo.c. */
+im_inline void im_redo_list_word(struct fmt_redo *r, uint32_t ext, uint64_t old, uint64_t new)
+{
+	im_store32_rlx(&r->cas_extent, ext);
+	im_store_rlx(&r->cas_old, old);
+	im_store_rlx(&r->cas_new, new);
+}
+
+/* As im_redo_run() and im_redo_finish(). */
+bool im_redo_list_run(struct im_seg *seg, struct fmt_redo *r);
+int im_redo_list_finish(struct im_seg *seg, struct fmt_redo *r);
+
+/* ---- the list of op's shard ---- */
+
+im_inline void im_redo_start(struct im_op *op)
+{
+	im_redo_list_start(&op->s->redo);
+}
+
 im_inline void im_redo_set(struct im_op *op, uint64_t *p, uint64_t val)
 {
-	im_redo_pair(op, (uint64_t)((unsigned char *)p - op->seg->base), val);
+	im_redo_list_set(op->seg, &op->s->redo, p, val);
 }
 
 im_inline void im_redo_set32(struct im_op *op, uint32_t *p, uint32_t val)
 {
-	im_redo_pair(op, (uint64_t)((unsigned char *)p - op->seg->base) | FMT_REDO_32, val);
+	im_redo_list_set32(op->seg, &op->s->redo, p, val);
 }
 
-/* The word of an extent that a dying owner's sweeper may change: goes first, see redo.c. */
 im_inline void im_redo_word(struct im_op *op, uint32_t ext, uint64_t old, uint64_t new)
 {
-	struct fmt_redo *r = &op->s->redo;
-
-	im_store32_rlx(&r->cas_extent, ext);
-	im_store_rlx(&r->cas_old, old);
-	im_store_rlx(&r->cas_new, new);
+	im_redo_list_word(&op->s->redo, ext, old, new);
 }
 
 /* Arm, store, disarm. False: the word had changed, nothing was stored. */

@@ -28,7 +28,7 @@ static int del_locked(struct im_op *op, const struct im_request *q)
 	bool is, counted;
 	int found, r;
 
-	if (!im_load_rlx(&s->geometry))
+	if (!(im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK))
 		return IPCMAP_NOTFOUND;
 	found = im_index_find(op, &slot);
 	if (found <= 0)
@@ -62,7 +62,7 @@ static int del_locked(struct im_op *op, const struct im_request *q)
 	}
 	im_redo_run(op);
 	crash("del.stored");
-	im_room_settle(op);
+	im_room_try_settle(op);
 	im_index_trim(op, im_bucket_of(op->hash, im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK));
 	im_clean_note(op, slot.e.ext, old, im_load_rlx(books));
 	im_clean_pace(op, slot.e.size);

@@ -197,6 +197,19 @@ int im_room_settle(struct im_op *op)
 	return 0;
 }
 
+bool im_room_try_settle(struct im_op *op)
+{
+	uint64_t deadline = op->wait.deadline_ns;
+	int r;
+
+	if (likely(!im_load32_rlx(&op->s->free_n)))
+		return true;
+	op->wait.deadline_ns = IM_NOWAIT;
+	r = im_room_settle(op);
+	op->wait.deadline_ns = deadline;
+	return r == 0;
+}
+
 static void unlink_from_list(struct im_op *op, uint32_t ext)
 {
 	struct fmt_shard *s = op->s;
@@ -230,11 +243,11 @@ bool im_room_release(struct im_op *op, uint32_t ext, bool give)
 	bool reserve = none(op, im_load32_rlx(&s->reserve));
 	bool ahead = !give && none(op, im_load32_rlx(&s->ahead));
 
-	if (!reserve && !ahead && im_room_settle(op))
+	if (!reserve && !ahead && !im_room_try_settle(op))
 		return false; /* stays in the log, nameless, until the space lock is free */
-	if (im_load32_rlx(&s->victim) == ext)
-		im_store32_rlx(&s->victim, FMT_NO_EXTENT);
 	im_redo_start(op);
+	if (im_load32_rlx(&s->victim) == ext)
+		im_redo_set32(op, &s->victim, FMT_NO_EXTENT);
 	/* ord(reclaim): the slots were cleared before; the word's generation after. */
 	im_redo_set(op, &s->reclaim_seq, im_load_rlx(&s->reclaim_seq) + 1);
 	unlink_from_list(op, ext);
@@ -259,21 +272,21 @@ bool im_room_release(struct im_op *op, uint32_t ext, bool give)
 	im_write_barrier();
 	im_room_recap(op);
 	crash("room.released");
-	return !reserve && (ahead || im_room_settle(op) == 0);
+	return !reserve && (ahead || im_room_try_settle(op));
 }
 
 bool im_room_give_ahead(struct im_op *op)
 {
 	uint32_t ext = im_load32_rlx(&op->s->ahead);
 
-	if (none(op, ext) || im_room_settle(op))
+	if (none(op, ext) || !im_room_try_settle(op))
 		return false;
 	im_redo_start(op);
 	im_room_free_later(op, ext);
 	im_room_pop_ahead(op);
 	im_redo_run(op);
 	im_room_recap(op);
-	return im_room_settle(op) == 0;
+	return im_room_try_settle(op);
 }
 
 uint64_t im_room_garbage(const struct im_op *op)

@@ -31,8 +31,12 @@ void im_room_free_later(struct im_op *op, uint32_t ext);
 /* Make the extent ahead free for every shard. */
 bool im_room_give_ahead(struct im_op *op);
 
-/* Finish a free that was begun: 0; -EBUSY, -EINTR: the space lock is taken. */
+/*
+ * Finish a free that was begun: 0; -EBUSY, -EINTR: the space lock is taken. Waiting for it
+ * holds this shard's writers up, so only who needs the place does; the others try.
+ */
 int im_room_settle(struct im_op *op);
+bool im_room_try_settle(struct im_op *op);
 
 /*
  * s->cap is the most live bytes that the shard's present extents may hold so that cleaning

@@ -165,6 +165,7 @@ static int copy_chain(struct scan *sc)
 	b = im_bucket_of(reverse(sc->point), n);
 	sc->end = (sc->point & ~(range_of(b, n) - 1)) + range_of(b, n);
 	bucket = im_bucket(sc->m, sc->dir, b);
+	sound = bucket != NULL;
 	for (unsigned hops = 0; bucket && hops < IM_CHAIN_MAX; hops++) {
 		uint64_t t[2] = {im_load_acq(&bucket->tags[0]), im_load_acq(&bucket->tags[1])};
 
@@ -183,6 +184,7 @@ static int copy_chain(struct scan *sc)
 	im_read_barrier();
 	now = im_load_acq(&s->geometry);
 	if (im_load_acq(&s->reclaim_seq) != seq || (now ^ geometry) & ~FMT_BUCKETS_MASK ||
+	    !(now & FMT_BUCKETS_MASK) ||
 	    (now != geometry &&
 	     range_of(b, n) != range_of(im_bucket_of(reverse(sc->point), now & FMT_BUCKETS_MASK),
 					now & FMT_BUCKETS_MASK)))
@@ -241,20 +243,44 @@ static bool fits(const struct scan *sc, const struct ipcmap_item *it, const void
 	       (!prefix_len || memcmp(it->key, prefix, prefix_len) == 0);
 }
 
-static int show_large(const struct scan *sc, struct ipcmap_item *it,
+/* What is there now, all of one write; it may be a later one than that of the slot copied. */
+static int read_whole(const struct scan *sc, const struct ipcmap_item *it,
+		      struct ipcmap_value *ret)
+{
+	int r = IPCMAP_BUSY;
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		r = im_read_getx(sc->m, it->key, it->key_len, ret);
+		if (r != IPCMAP_SHORT)
+			break;
+		free(ret->buf);
+		ret->cap = ret->len;
+		ret->buf = malloc(ret->cap);
+		if (!ret->buf)
+			return IPCMAP_NOMEM;
+		r = IPCMAP_BUSY;
+	}
+	return r;
+}
+
+static int show_large(const struct scan *sc, const struct ipcmap_item *it,
 		      int (*each)(void *arg, const struct ipcmap_item *item), void *arg)
 {
 	struct ipcmap_item copy = *it;
-	size_t len;
-	void *val;
-	int r = ipcmap_get_alloc(sc->m, it->key, it->key_len, &val, &len);
+	struct ipcmap_value v = {0};
+	int r = read_whole(sc, it, &v);
 
-	if (r)
-		return r == IPCMAP_NOTFOUND ? 0 : r;
-	copy.val = val;
-	copy.val_len = len;
-	r = each(arg, &copy);
-	free(val);
+	if (r == 0) {
+		copy.val = v.buf ? v.buf : "";
+		copy.val_len = v.len;
+		copy.version = v.version;
+		copy.ttl_left_ns = v.ttl_left_ns;
+		copy.type = v.type;
+		r = each(arg, &copy);
+	} else if (r == IPCMAP_NOTFOUND) {
+		r = 0;
+	}
+	free(v.buf);
 	return r;
 }
 

@@ -28,6 +28,7 @@ void im_op_init(struct ipcmap *m, struct im_op *op, uint64_t deadline_ns)
 	im_wait_start(m->seg, deadline_ns ? deadline_ns : m->deadline_ns, &op->wait);
 	op->in_hand = FMT_NO_EXTENT;
 	op->grow = 0;
+	op->victims = 0;
 	op->want_ahead = false;
 }
 
@@ -80,8 +81,7 @@ static int entered(struct im_op *op, int taken)
 		im_unlock(op->seg, &s->lock);
 		return r;
 	}
-	if (unlikely(im_load32_rlx(&s->free_n)))
-		im_room_settle(op); /* tried again by whoever needs it done */
+	im_room_try_settle(op);
 	im_room_adopt(op);
 	return 0;
 }
@@ -136,6 +136,7 @@ static void fetch_ahead(struct im_op *op)
 	    im_cas32_acq(word, v, op->seg->self) != v)
 		return;
 	crash("op.fetching");
+	op->wait.deadline_ns = IM_NOWAIT; /* the write is done: nothing is worth waiting for */
 	if (!fetch(op) && !im_op_enter(op))
 		im_op_leave(op);
 	im_store32_rel(word, 0);
@@ -164,12 +165,17 @@ void im_op_pause(void)
 
 int im_op_feed(struct im_op *op)
 {
-	int r = fetch(op), room;
+	int r, room;
 
+	if (im_load_rlx(&op->seg->interrupts) != op->wait.interrupts)
+		return -EINTR;
+	r = fetch(op);
 	if (r == -EDQUOT) {
 		im_owner_sweep(op->seg);
 		r = fetch(op);
 	}
+	if (r == 0)
+		op->victims = 0;
 	if (r != -EDQUOT && r != -ENOSPC && r != -EFBIG)
 		return r;
 	room = im_clean_make_room(op);

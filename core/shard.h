@@ -16,6 +16,9 @@
 /* Likewise: a large value must be looked at outside the lock first. */
 #define IM_LOOK (-4097)
 
+/* Victims cleaned for one extent: 1 / (least gain of a victim), twice. */
+#define IM_OP_VICTIMS_MAX 256u
+
 struct im_op {
 	struct ipcmap *m;
 	struct im_seg *seg;
@@ -30,6 +33,7 @@ struct im_op {
 	uint32_t in_hand; /* extent PRIVATE to this process, or FMT_NO_EXTENT */
 	uint64_t in_hand_word;
 	uint64_t grow; /* bytes by which the live data would grow when memory was asked for */
+	unsigned victims; /* cleaned by this call because memory was short */
 	bool want_ahead; /* on leaving: the shard should get an extent ahead */
 };
 

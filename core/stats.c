@@ -9,6 +9,7 @@
  */
 #include "stats.h"
 
+#include "keep.h"
 #include "owner.h"
 #include "redo.h"
 #include "space.h"
@@ -90,6 +91,7 @@ int im_stats_get(struct ipcmap *m, struct ipcmap_stat *ret)
 	for (uint32_t i = 0; i < seg->n_lines; i++)
 		add_line(&seg->lines[i], &v);
 	add_line(&seg->h->shared, &v);
+	v.snapshot_len = im_keep_len(m);
 	v.used = im_space_used(seg);
 	v.limit = im_load_rlx(&seg->h->space.limit);
 	v.max = seg->len;

@@ -29,9 +29,6 @@
 #include "room.h"
 #include "space.h"
 
-/* Rounds of fetching memory for one call: each brings the shard an extent or ends. */
-#define ROUNDS_MAX 4096u
-
 /* The coarse clock's longest tick (HZ=100), twice: shorter lives might end before they begin. */
 #define TTL_MIN_NS UINT64_C(20000000)
 
@@ -117,17 +114,19 @@ static bool store(struct im_op *op, const struct im_slot *slot, bool found,
 {
 	struct fmt_shard *s = op->s;
 	bool counted = found && im_request_counts(op, &slot->e);
-	uint32_t ext = im_load32_rlx(&s->head[FMT_HOT]);
-	uint32_t ref = im_log_append(op, FMT_HOT, rec);
+	struct im_place at;
 	uint64_t large = im_load_rlx(&s->large);
 	struct fmt_chain old;
 
+	if (!im_log_append(op, FMT_HOT, rec, &at))
+		return false;
 	im_redo_start(op);
+	im_log_count(op, &at);
 	if (rec->flags & FMT_F_LARGE && !rec->same)
 		im_redo_word(op, rec->chain.first, chain_word,
 			     fmt_word(FMT_LARGE, op->shard, fmt_word_gen(chain_word)));
-	name_slot(op, slot, found, ref);
-	account(op, found ? &slot->e : NULL, counted, ext, rec->size);
+	name_slot(op, slot, found, at.ref);
+	account(op, found ? &slot->e : NULL, counted, at.ext, rec->size);
 	if (!counted)
 		im_redo_set(op, &s->entries, im_load_rlx(&s->entries) + 1);
 	im_redo_set(op, &s->live,
@@ -199,7 +198,7 @@ static int put_locked(struct im_op *op, struct im_request *q, struct im_record *
 	uint64_t books = 0;
 	int found, r;
 
-	if (unlikely(!im_load_rlx(&s->geometry))) {
+	if (unlikely(!(im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK))) {
 		r = im_index_start(op);
 		if (r)
 			return r;
@@ -231,7 +230,7 @@ static int put_locked(struct im_op *op, struct im_request *q, struct im_record *
 	if (unlikely(!store(op, &slot, found, rec, chain_word)))
 		return IPCMAP_CORRUPT;
 	crash("put.stored");
-	im_room_settle(op);
+	im_room_try_settle(op);
 	if (found)
 		im_clean_note(op, slot.e.ext, books,
 			      im_load_rlx(&op->seg->table[slot.e.ext].books));
@@ -250,7 +249,7 @@ static int make_chain(struct im_op *op, struct im_record *rec, uint64_t *ret_wor
 	if (len > (uint64_t)op->seg->n_extents * op->seg->extent_len)
 		return IPCMAP_TOOBIG;
 	op->grow = op->seg->extent_len;
-	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+	for (;;) {
 		r = im_large_make(op->seg, rec, &op->wait, ret_word);
 		if (r != -EDQUOT && r != -ENOSPC && r != -EFBIG)
 			return r;
@@ -261,7 +260,29 @@ static int make_chain(struct im_op *op, struct im_record *rec, uint64_t *ret_wor
 		if (im_wait_over(&op->wait))
 			return IPCMAP_BUSY;
 	}
-	return IPCMAP_BUSY;
+}
+
+/* Would the conditions fail now? Then a large value need not be written first. */
+static int foresee(struct im_op *op, const struct im_request *q)
+{
+	struct im_slot slot;
+	int found, r = im_op_enter(op);
+
+	if (r)
+		return r;
+	found = im_load_rlx(&op->s->geometry) & FMT_BUCKETS_MASK ? im_index_find(op, &slot) : 0;
+	if (found < 0) {
+		r = found;
+	} else {
+		const struct im_entry *old =
+			found && im_request_alive(op, &slot.e) ? &slot.e : NULL;
+
+		r = im_request_check(op, q, old);
+		if (r)
+			r = im_request_show(op, q, old, r);
+	}
+	im_op_leave(op);
+	return r == IM_LOOK ? 0 : r; /* it is looked at again in any case */
 }
 
 int im_write_run(struct ipcmap *m, struct im_request *q, struct im_record *rec)
@@ -273,11 +294,15 @@ int im_write_run(struct ipcmap *m, struct im_request *q, struct im_record *rec)
 
 	im_op_init(m, &op, q->how->deadline_ns);
 	im_op_key(&op, rec->key, rec->key_len, rec->hash);
-	if (chain)
+	if (chain && q->how->flags)
+		r = foresee(&op, q);
+	if (chain && !r)
 		r = make_chain(&op, rec, &word);
-	if (r)
+	if (r) {
+		im_op_done(&op);
 		return r;
-	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+	}
+	for (;;) {
 		r = im_op_enter(&op);
 		if (r)
 			break;
@@ -288,7 +313,6 @@ int im_write_run(struct ipcmap *m, struct im_request *q, struct im_record *rec)
 		r = r == IM_LOOK ? im_request_look(&op, q) : im_op_feed(&op);
 		if (r)
 			break;
-		r = IPCMAP_BUSY;
 	}
 	if (chain && r)
 		im_large_drop(m->seg, rec);

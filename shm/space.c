@@ -232,7 +232,8 @@ int im_space_take(struct im_seg *seg, uint32_t after, struct im_wait *wait, uint
 {
 	int rc;
 
-	assert(seg->self);
+	if (!seg->self)
+		return -EACCES;
 	if (after != FMT_NO_EXTENT && !im_seg_has_extent(seg, after))
 		return -EUCLEAN;
 	free_strays(seg);
@@ -333,7 +334,8 @@ int im_space_free(struct im_seg *seg, uint32_t first, uint32_t last, uint32_t n,
 {
 	int rc;
 
-	assert(seg->self);
+	if (!seg->self)
+		return -EACCES;
 	if (!im_seg_has_extent(seg, first) || !im_seg_has_extent(seg, last) || n == 0 ||
 	    n > seg->n_extents)
 		return -EUCLEAN;

@@ -15,8 +15,7 @@
 #define NAP_NS 5000000ull	  /* between two looks: far below what a person notices */
 #define PATIENCE_NS 2000000000ull /* the library's own default for waits */
 
-/* The library's reason begins with the path; the tool's line has the name already. */
-static void drop_path(char *why, const char *name)
+void attach_short(char *why, const char *name)
 {
 	size_t len;
 	char *at;
@@ -46,7 +45,7 @@ int attach_try(const char *name, struct ipcmap_options *o, char *why, size_t why
 		waited += NAP_NS;
 	}
 	if (rc < 0)
-		drop_path(why, name);
+		attach_short(why, name);
 	return rc;
 }
 

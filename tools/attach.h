@@ -15,6 +15,9 @@ struct ipcmap *attach(const struct args *a, const char *name, unsigned flags);
 int attach_try(const char *name, struct ipcmap_options *o, char *why, size_t why_cap,
 	       struct ipcmap **ret_map);
 
+/* Take the path off the front of a line of reason, where @name is printed already. */
+void attach_short(char *why, const char *name);
+
 /* What attach_try() failed for, as one line. */
 const char *attach_reason(int rc, const char *why);
 

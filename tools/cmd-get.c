@@ -12,10 +12,11 @@
 
 #define ROOM_FIRST 65536u /* a value that fits is read once; a longer one says its length */
 
-enum { INFO = OPT_OWN };
+enum { INFO = OPT_OWN, TOUCH };
 
 static const struct opt opts[] = {
 	{INFO, "info", NULL, "version, life left, type and length too (on standard error)"},
+	{TOUCH, "touch", "D", "keep it alive: when less than half of D is left, it gets D"},
 	OPT_ROW_JSON,
 	OPT_ROW_CODE,
 	OPT_ROW_TIMEOUT,
@@ -24,7 +25,7 @@ static const struct opt opts[] = {
 };
 
 /* The value may grow between two looks, hence the loop. */
-static int read_value(struct ipcmap *map, const void *key, size_t key_len,
+static int read_value(struct ipcmap *map, const void *key, size_t key_len, uint64_t touch_ns,
 		      struct ipcmap_value *v)
 {
 	size_t room = ROOM_FIRST;
@@ -36,7 +37,8 @@ static int read_value(struct ipcmap *map, const void *key, size_t key_len,
 		if (!v->buf)
 			die_nomem();
 		v->cap = room;
-		rc = ipcmap_getx(map, key, key_len, v);
+		rc = touch_ns ? ipcmap_get_touch(map, key, key_len, touch_ns, v)
+			      : ipcmap_getx(map, key, key_len, v);
 		room = v->len;
 	} while (rc == IPCMAP_SHORT);
 	return rc;
@@ -74,18 +76,23 @@ static int run(struct args *a)
 	const char *name;
 	const void *key;
 	size_t key_len;
+	uint64_t touch_ns = 0;
 	bool info = false;
-	int rc;
+	int c, rc;
 
-	while (args_next(a) == INFO)
-		info = true;
+	while ((c = args_next(a)) != -1) {
+		if (c == INFO)
+			info = true;
+		else if (!(touch_ns = opt_duration(a, "--touch", optarg)))
+			args_usage(a, "--touch %s: must be longer than 0", optarg);
+	}
 	name = args_take(a, "NAME");
 	key = args_key(a, &key_len);
 	args_end(a);
-	map = attach(a, name, IPCMAP_RDONLY);
+	map = attach(a, name, touch_ns ? 0 : IPCMAP_RDONLY);
 	if (!map)
 		return BAD;
-	rc = read_value(map, key, key_len, &v);
+	rc = read_value(map, key, key_len, touch_ns, &v);
 	if (rc < 0)
 		return say_error(name, key, key_len, rc);
 	if (a->json) {
@@ -106,6 +113,7 @@ const struct verb cmd_get = {
 	.summary = "print the value of a key",
 	.opts = opts,
 	.notes = "The bytes are printed as they are, with a newline after them only on a\n"
-		 "terminal. Status 1: the key is not there.\n",
+		 "terminal. --touch writes, but seldom; a key that never expires is left\n"
+		 "alone. Status 1: the key is not there.\n",
 	.run = run,
 };

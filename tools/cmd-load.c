@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cmd-load.c - ipcmap load: store entries from a file, a JSON object a line
+ * cmd-load.c - ipcmap load: store entries from a file
  *
- * One line is in memory at a time, however long. A field that is not known is an error: a
+ * The file is a JSON object a line, or what db_dump(1) and mdb_dump(1) write (bdb.h). One
+ * line is in memory at a time, however long. A field that is not known is an error: a
  * misspelt ttl_ms would make entries that never expire.
  */
 #include <errno.h>
@@ -13,16 +14,19 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "bdb.h"
 #include "cmd.h"
 #include "out.h"
 
 #define PROGRESS_LINES 4096u	 /* look at the clock only now and then ... */
 #define PROGRESS_NS 200000000ull /* ... and print no oftener than this */
 
-enum { KEEP_GOING = OPT_OWN };
+enum { FORMAT = OPT_OWN, DATABASE };
 
 static const struct opt opts[] = {
 	{'k', "keep-going", NULL, "go on after a line that cannot be stored, and count them"},
+	{FORMAT, "format", "F", "jsonl or bdb; otherwise the first line tells"},
+	{DATABASE, "database", "D", "of a bdb file with several databases, this one (all)"},
 	OPT_ROW_TIMEOUT,
 	OPT_ROW_FOREIGN,
 	OPT_END,
@@ -32,6 +36,8 @@ struct load {
 	const char *name;
 	const char *file_name;
 	struct ipcmap *map;
+	enum { GUESS, JSONL, BDB } format;
+	struct bdb bdb;
 	uint64_t line;
 	uint64_t n_stored;
 	uint64_t n_failed;
@@ -129,7 +135,9 @@ static const char *get_options(const json_t *obj, struct ipcmap_put_options *how
 			snprintf(wrong, sizeof wrong, "unknown field %.64s", field);
 			return wrong;
 		}
-		if (strcmp(field, "ttl_ms") == 0 && !json_is_null(v)) {
+		if (strcmp(field, "ttl_ms") == 0 && json_is_null(v)) {
+			how->ttl_ns = IPCMAP_TTL_NONE;
+		} else if (strcmp(field, "ttl_ms") == 0) {
 			if (!json_is_integer(v) || n < 1 || n > INT64_MAX / 1000000)
 				return "ttl_ms is not a number of milliseconds above 0";
 			how->ttl_ns = (uint64_t)n * 1000000u;
@@ -143,7 +151,18 @@ static const char *get_options(const json_t *obj, struct ipcmap_put_options *how
 	return NULL;
 }
 
-/* Store what a line says; NULL, or what is wrong with it. */
+static const char *put(struct load *l, const void *key, size_t key_len, const void *val,
+		       size_t val_len, const struct ipcmap_put_options *how)
+{
+	int rc;
+
+	if (key_len < 1 || key_len > IPCMAP_KEY_MAX)
+		return key_len ? "the key is longer than 65535 bytes" : "the key is empty";
+	rc = ipcmap_put(l->map, key, key_len, val, val_len, how);
+	return rc < 0 ? ipcmap_strerror(rc) : NULL;
+}
+
+/* Store what an object says; NULL, or what is wrong with it. */
 static const char *store(struct load *l, const json_t *obj)
 {
 	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
@@ -152,15 +171,10 @@ static const char *store(struct load *l, const json_t *obj)
 
 	if (!wrong)
 		wrong = get_bytes(obj, "key", "key_b64", false, &key);
-	if (!wrong && (key.len < 1 || key.len > IPCMAP_KEY_MAX))
-		wrong = key.len ? "the key is longer than 65535 bytes" : "the key is empty";
 	if (!wrong)
 		wrong = get_bytes(obj, "value", "value_b64", true, &val);
-	if (!wrong) {
-		int rc = ipcmap_put(l->map, key.at, key.len, val.at, val.len, &how);
-
-		wrong = rc < 0 ? ipcmap_strerror(rc) : NULL;
-	}
+	if (!wrong)
+		wrong = put(l, key.at, key.len, val.at, val.len, &how);
 	free(key.at);
 	free(val.at);
 	return wrong;
@@ -183,8 +197,17 @@ static void show_progress(struct load *l, bool force)
 	fflush(stderr);
 }
 
-/* One line of the file; false when it could not be stored. */
-static bool load_line(struct load *l, const char *line, size_t len)
+static void complain(struct load *l, const char *wrong)
+{
+	char *shown = text_escape(wrong, strlen(wrong));
+
+	show_progress(l, true);
+	say(l->name, "%s:%llu: %s", l->file_name, (unsigned long long)l->line, shown);
+	free(shown);
+	l->n_failed++;
+}
+
+static bool load_json_line(struct load *l, const char *line, size_t len)
 {
 	json_error_t error;
 	json_t *obj;
@@ -195,17 +218,47 @@ static bool load_line(struct load *l, const char *line, size_t len)
 	obj = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
 			 &error);
 	wrong = obj ? store(l, obj) : error.text;
-	if (wrong) {
-		char *shown = text_escape(wrong, strlen(wrong));
-
-		show_progress(l, true);
-		say(l->name, "%s:%llu: %s", l->file_name, (unsigned long long)l->line, shown);
-		free(shown);
-		l->n_failed++;
-	} else {
+	if (wrong)
+		complain(l, wrong);
+	else
 		l->n_stored++;
-	}
 	json_decref(obj);
+	return !wrong;
+}
+
+static bool load_bdb_line(struct load *l, char *line, size_t len)
+{
+	struct bdb *b = &l->bdb;
+	bool pair;
+	const char *wrong = bdb_feed(b, line, len, &pair);
+
+	if (pair)
+		wrong = put(l, b->key, b->key_len, b->val, b->val_len, NULL);
+	if (wrong)
+		complain(l, wrong);
+	else
+		l->n_stored += pair;
+	return !wrong;
+}
+
+/* One line of the file; false when it could not be stored. */
+static bool load_line(struct load *l, char *line, size_t len)
+{
+	if (l->format == GUESS)
+		l->format = strncmp(line, BDB_FIRST, strlen(BDB_FIRST)) == 0 ? BDB : JSONL;
+	return l->format == BDB ? load_bdb_line(l, line, len) : load_json_line(l, line, len);
+}
+
+/* What only the end of a file shows to be wrong, and what there is to know about it. */
+static bool load_end(struct load *l)
+{
+	const char *wrong = l->format == BDB ? bdb_end(&l->bdb) : NULL;
+
+	if (wrong)
+		complain(l, wrong);
+	if (l->bdb.duplicates)
+		say(l->name, "%s: a key may have several values there; the last is stored",
+		    l->file_name);
 	return !wrong;
 }
 
@@ -224,6 +277,8 @@ static int load_file(struct load *l, FILE *file, bool keep_going)
 	if (ok && !feof(file)) {
 		say(l->name, "%s: %s", l->file_name, strerror(errno));
 		ok = false;
+	} else if (ok) {
+		ok = load_end(l);
 	}
 	free(line);
 	show_progress(l, true);
@@ -241,9 +296,16 @@ static int run(struct args *a)
 	const char *path;
 	FILE *file = stdin;
 	bool keep_going = false;
+	int c;
 
-	while (args_next(a) == 'k')
-		keep_going = true;
+	while ((c = args_next(a)) != -1) {
+		if (c == 'k')
+			keep_going = true;
+		else if (c == DATABASE)
+			l.bdb.only = optarg;
+		else
+			l.format = opt_word(a, "--format", optarg, "jsonl", "bdb") ? BDB : JSONL;
+	}
 	l.name = args_take(a, "NAME");
 	path = args_more(a);
 	args_end(a);
@@ -263,12 +325,13 @@ static int run(struct args *a)
 const struct verb cmd_load = {
 	.name = "load",
 	.operands = "NAME [FILE|-]",
-	.summary = "store entries from a file, a JSON object a line",
+	.summary = "store entries from a file",
 	.opts = opts,
-	.notes = "A line is {\"key\":\"..\",\"value\":..}; bytes that are not UTF-8 are in\n"
-		 "key_b64 and value_b64. A value that is not a string is stored as compact\n"
-		 "JSON text. Optional: ttl_ms, type; version and length, which get --json\n"
-		 "prints, are ignored. At the first line that cannot be stored it stops\n"
-		 "with status 3; what was stored before stays.\n",
+	.notes = "jsonl: a line is {\"key\":\"..\",\"value\":..}; bytes that are not UTF-8 are\n"
+		 "in key_b64 and value_b64. A value that is not a string is stored as compact\n"
+		 "JSON text. Optional: ttl_ms (null: for ever), type; version and length,\n"
+		 "which get --json prints, are ignored. bdb: what db_dump and mdb_dump write.\n"
+		 "At the first line that cannot be stored it stops with status 3; what was\n"
+		 "stored before stays.\n",
 	.run = run,
 };

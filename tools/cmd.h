@@ -16,13 +16,19 @@
 	X(put)                                                                                 \
 	X(get)                                                                                 \
 	X(del)                                                                                 \
+	X(incr)                                                                                \
+	X(touch)                                                                               \
 	X(exists)                                                                              \
 	X(ls)                                                                                  \
 	X(stat)                                                                                \
 	X(check)                                                                               \
+	X(inspect)                                                                             \
+	X(tune)                                                                                \
+	X(dump)                                                                                \
 	X(load)                                                                                \
 	X(clear)                                                                               \
-	X(rm)
+	X(rm)                                                                                  \
+	X(completion)
 
 struct verb {
 	const char *name;

@@ -172,6 +172,19 @@ uint64_t opt_number(const struct args *a, const char *what, const char *arg, int
 	return n;
 }
 
+int64_t opt_integer(const struct args *a, const char *what, const char *arg)
+{
+	bool minus = *arg == '-';
+	const char *s = arg + (minus || *arg == '+');
+	uint64_t n, most = (uint64_t)INT64_MAX + minus;
+
+	if (!digits(&s, 10, &n) || *s)
+		args_usage(a, "%s %s: not an integer of 64 bits", what, arg);
+	if (n > most)
+		args_usage(a, "%s %s: beyond 64 bits", what, arg);
+	return minus ? (int64_t)(0 - n) : (int64_t)n;
+}
+
 uint64_t opt_size(const struct args *a, const char *what, const char *arg)
 {
 	static const char units[] = "KMGT";
@@ -249,6 +262,14 @@ uint64_t opt_duration(const struct args *a, const char *what, const char *arg)
 	if (wrong)
 		args_usage(a, "%s %s: %s", what, arg, wrong);
 	return ns;
+}
+
+int opt_word(const struct args *a, const char *what, const char *arg, const char *zero,
+	     const char *one)
+{
+	if (strcmp(arg, zero) != 0 && strcmp(arg, one) != 0)
+		args_usage(a, "%s %s: is not %s or %s", what, arg, zero, one);
+	return strcmp(arg, one) == 0;
 }
 
 uint64_t opt_ttl(const struct args *a, const char *arg, unsigned *ret_jitter)

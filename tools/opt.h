@@ -58,7 +58,7 @@ enum {
 		0, NULL, NULL, NULL                                                            \
 	}
 
-#define OPTS_MAX 20 /* options of one verb; the longest list has 11 */
+#define OPTS_MAX 20 /* options of one verb; the longest list has 10 */
 
 struct args {
 	const struct verb *verb;
@@ -102,7 +102,12 @@ _Noreturn void args_usage(const struct args *a, const char *fmt, ...)
 uint64_t opt_size(const struct args *a, const char *what, const char *arg);
 uint64_t opt_number(const struct args *a, const char *what, const char *arg, int base,
 		    uint64_t max);
+int64_t opt_integer(const struct args *a, const char *what, const char *arg);
 uint64_t opt_duration(const struct args *a, const char *what, const char *arg);
+
+/* Which of two words it is: 0 or 1. */
+int opt_word(const struct args *a, const char *what, const char *arg, const char *zero,
+	     const char *one);
 
 /* A time to live: a duration or "none", with "~10%" after it when @ret_jitter is not NULL. */
 uint64_t opt_ttl(const struct args *a, const char *arg, unsigned *ret_jitter);

@@ -15,7 +15,7 @@
 
 #define SHM "/dev/shm"
 #define CHILD_LIFE_SEC 60
-#define NAMES 64
+#define NAMES 1024
 
 static pid_t program;
 

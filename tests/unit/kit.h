@@ -120,7 +120,8 @@ static inline uint64_t kit_entry_len(const struct ipcmap *m, uint64_t key_len, u
 	return im_entry_round(m->seg, FMT_ENTRY_HEAD + key_len + val_len);
 }
 
-static inline uint32_t kit_shard_of(const struct ipcmap *m, const void *key, size_t len)
+/* Not inline: the compiler would see the branches of the hash for longer keys. */
+__attribute__((noinline, unused)) static uint32_t kit_shard_of(const struct ipcmap *m, const void *key, size_t len)
 {
 	return im_map_shard(m, im_hash(m->hash_seed, key, len));
 }

@@ -203,7 +203,6 @@ static void clean__log_93_percent_live_takes_updates(void)
 	nearly_full(T_NAME, 16, 0);
 	if (T_SANITIZED)
 		return;
-	nearly_full(T_NAME, 64, 1);
 	nearly_full(T_NAME, 64, 0);
 }
 
