@@ -354,7 +354,7 @@ static void check_rest(struct checker *c)
 			   FMT_RESERVED, "those ahead");
 	if (reserve != FMT_NO_EXTENT)
 		see(c, reserve, FMT_RESERVED, "the reserve");
-	if (im_load32_rlx(&s->free_n) && is_ours(c, im_load32_rlx(&s->free_first), FMT_LOG))
+	if (im_load32_rlx(&s->free_n) && is_ours(c, im_load32_rlx(&s->free_first), FMT_RESERVED))
 		c->sums[im_load32_rlx(&s->free_first)].seen = true;
 	for (uint32_t ext = 0; ext < c->m->seg->n_extents; ext++) {
 		uint64_t w = im_load_rlx(&c->m->seg->table[ext].word);

@@ -199,14 +199,14 @@ int im_room_settle(struct im_op *op)
 
 bool im_room_try_settle(struct im_op *op)
 {
-	uint64_t deadline = op->wait.deadline_ns;
+	struct im_wait wait = op->wait;
 	int r;
 
 	if (likely(!im_load32_rlx(&op->s->free_n)))
 		return true;
-	op->wait.deadline_ns = IM_NOWAIT;
+	im_wait_start(op->seg, IM_NOWAIT, &op->wait);
 	r = im_room_settle(op);
-	op->wait.deadline_ns = deadline;
+	op->wait = wait;
 	return r == 0;
 }
 
@@ -227,11 +227,17 @@ static void unlink_from_list(struct im_op *op, uint32_t ext)
 	im_redo_set32(op, &s->n_log, im_load32_rlx(&s->n_log) - 1);
 }
 
+/*
+ * From the list on, the extent is nobody's: its word says RESERVED, with a new generation, so
+ * nothing takes it for a log extent while the space lock keeps it from being freed.
+ */
 void im_room_free_later(struct im_op *op, uint32_t ext)
 {
 	struct fmt_shard *s = op->s;
+	uint64_t word = fmt_word(FMT_RESERVED, op->shard, fmt_word_gen(word_of(op, ext)) + 1);
 
-	im_redo_set(op, &s->free_word, word_of(op, ext));
+	im_redo_set(op, &op->seg->table[ext].word, word);
+	im_redo_set(op, &s->free_word, word);
 	im_redo_set32(op, &s->free_first, ext);
 	im_redo_set32(op, &s->free_last, ext);
 	im_redo_set32(op, &s->free_n, 1);

@@ -136,7 +136,8 @@ static void fetch_ahead(struct im_op *op)
 	    im_cas32_acq(word, v, op->seg->self) != v)
 		return;
 	crash("op.fetching");
-	op->wait.deadline_ns = IM_NOWAIT; /* the write is done: nothing is worth waiting for */
+	/* the write is done: nothing is worth waiting for */
+	im_wait_start(op->seg, IM_NOWAIT, &op->wait);
 	if (!fetch(op) && !im_op_enter(op))
 		im_op_leave(op);
 	im_store32_rel(word, 0);

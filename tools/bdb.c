@@ -2,8 +2,9 @@
 /*
  * bdb.c - the text format of db_dump(1) and mdb_dump(1)
  *
- * The stores differ in what they escape with format=print, and all of it is read: any byte
- * may be \xx, a backslash is \\ or \5c. Written are escapes that all of them read.
+ * With format=print any byte may be \xx, and a backslash is \\ or \5c; written are escapes
+ * that all stores read. mdb_dump -p of LMDB 0.9.24 leaves backslashes as they are. What can be
+ * told from an escape then is refused, since what cannot would be stored wrong.
  */
 #include <ctype.h>
 #include <stdlib.h>
@@ -76,7 +77,7 @@ static const char *decode(bool print, char *s, size_t len, size_t *ret_len)
 			s += 2;
 		}
 		if (c < 0)
-			return print ? "after a backslash come another or two hexadecimal digits"
+			return print ? "a backslash alone; mdb_dump -p forgets to double them"
 				     : "not hexadecimal (two digits a byte)";
 		out[n++] = (unsigned char)c;
 	}

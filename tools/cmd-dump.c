@@ -76,14 +76,20 @@ static int put_json_part(const char *buf, size_t len, void *arg)
 	return 0;
 }
 
+/* Rounded up: what is about to expire still has a life, and load takes none of 0. */
+static uint64_t ttl_ms(uint64_t ns)
+{
+	return ns ? (ns - 1) / 1000000 + 1 : 1;
+}
+
 static void put_json(struct dump *d, const struct ipcmap_item *it)
 {
 	json_t *obj = json_object();
 
 	json_set_bytes(obj, "key", it->key, it->key_len);
 	json_set_bytes(obj, "value", it->val, it->val_len);
-	if (it->ttl_left_ns != IPCMAP_TTL_NONE) /* what is about to expire has a life too */
-		json_set_number(obj, "ttl_ms", it->ttl_left_ns / 1000000 + 1);
+	if (it->ttl_left_ns != IPCMAP_TTL_NONE)
+		json_set_number(obj, "ttl_ms", ttl_ms(it->ttl_left_ns));
 	else if (d->default_ttl)
 		json_object_set_new(obj, "ttl_ms", json_null());
 	if (d->info)

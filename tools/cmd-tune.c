@@ -58,7 +58,7 @@ static void parse(const struct args *a, const char *arg, struct ipcmap_options *
 	size_t len = strcspn(arg, "=");
 
 	if (!arg[len])
-		args_usage(a, "%s: not OPTION=VALUE, like limit=1G or ttl=5m", arg);
+		args_usage(a, "%s: not OPT=VALUE, like limit=1G or ttl=5m", arg);
 	for (size_t i = 0; i < N_TUNABLES; i++) {
 		if (strlen(tunables[i].name) == len &&
 		    strncmp(arg, tunables[i].name, len) == 0) {
@@ -136,13 +136,13 @@ static int run(struct args *a)
 
 const struct verb cmd_tune = {
 	.name = "tune",
-	.operands = "NAME [OPTION=VALUE]...",
+	.operands = "NAME [OPT=VALUE]...",
 	.summary = "change a live map: limit=1G ttl=5m",
 	.opts = opts,
 	.notes = "limit=S    everything in, up to the --max-size of its creation\n"
 		 "ttl=D      life of entries stored without one; 'none'\n"
 		 "\n"
-		 "Prints what is true then; without OPTION it changes nothing. A limit below\n"
+		 "Prints what is true then; without OPT=VALUE it changes nothing. A limit below\n"
 		 "what is used drops no entry.\n",
 	.run = run,
 };

@@ -28,6 +28,11 @@ static const char *const habits[][3] = {
 	{"verify", "check", NULL},   {"fsck", "check", NULL},  {"import", "load", NULL},
 	{"restore", "load", NULL},   {"export", "dump", NULL}, {"flush", "clear", NULL},
 	{"truncate", "clear", NULL}, {"empty", "clear", NULL},
+	{"inc", "incr", NULL},	     {"increment", "incr", NULL}, {"add", "incr", "put"},
+	{"decr", "incr", NULL},	     {"count", "incr", "stat"}, {"expire", "touch", NULL},
+	{"ttl", "touch", "get"},     {"config", "tune", NULL}, {"resize", "tune", NULL},
+	{"backup", "dump", NULL},    {"save", "dump", NULL},   {"debug", "inspect", NULL},
+	{"show", "inspect", "get"},  {"ipcs", "ls", NULL},     {"ipcrm", "rm", NULL},
 };
 
 static const struct verb *find_verb(const char *name)
@@ -111,11 +116,11 @@ static void help(FILE *to)
 		char use[64];
 
 		snprintf(use, sizeof use, "%s %s", verbs[i]->name, verbs[i]->operands);
-		fprintf(to, "  %-20s  %s\n", use, verbs[i]->summary);
+		fprintf(to, "  %-24s  %s\n", use, verbs[i]->summary);
 	}
 	fputs("\n"
-	      "  VERB --help           options of a verb\n"
-	      "  --version             print the version\n"
+	      "  VERB --help               options of a verb\n"
+	      "  --version                 print the version\n"
 	      "\n"
 	      "NAME is the map in /dev/shm/NAME; with a slash inside it is a path.\n"
 	      "Exit status: 0 done; 1 not there, condition not met, or not sound; 2 usage;\n"

@@ -37,7 +37,7 @@ passed=0
 failed=0
 
 forget() { # the case before
-	title='' command='' status=0
+	title='' command='' status=0 needs=''
 	: >"$T/stdin"
 	: >"$T/want" # stdout, exactly
 	: >"$T/want-re" # patterns that a line of stdout matches; then want is not looked at
@@ -67,6 +67,12 @@ good() {
 run() {
 	[ -n "$command" ] || return 0
 	case $title in *"$word"*) ;; *) forget; return 0 ;; esac
+	for program in $needs; do
+		command -v "$program" >/dev/null && continue
+		echo "skipped  $title: $program is not installed"
+		forget
+		return 0
+	done
 	(cd "$T" && sh -c "$command") <"$T/stdin" >"$T/out" 2>"$T/err"
 	got=$?
 	if good; then
@@ -92,6 +98,7 @@ while IFS= read -r line; do
 	'$ '*) command="$command$text
 " ;;
 	'? '*) status=$text ;;
+	'% '*) needs=$text ;;
 	'< '*) printf '%s\n' "$text" >>"$T/stdin" ;;
 	'> '*) printf '%s\n' "$text" >>"$T/want" ;;
 	'= '*) printf '%s' "$text" >>"$T/want" ;;

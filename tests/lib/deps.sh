@@ -27,6 +27,9 @@ need libcunit1-dev pkg-config --exists cunit
 need liblz4-dev pkg-config --exists liblz4
 need libxxhash-dev pkg-config --exists libxxhash
 need libjansson-dev pkg-config --exists jansson
+# other stores, with which tests/cli exchanges dumps
+need lmdb-utils command -v mdb_load
+need db-util command -v db_load
 
 [ -n "$missing" ] || exit 0
 
