@@ -103,7 +103,7 @@ static void bash(void)
 	     "\t\t[[ -n $valued && ${COMP_WORDS[i]} =~ ^($valued)$ ]] && { ((i++)); continue; }\n"
 	     "\t\t[[ ${COMP_WORDS[i]} == -?* ]] || ((n++))\n"
 	     "\tdone\n"
-	     "\tif [[ $map && $n == 0 && $cur != */?* ]]; then\n"
+	     "\tif [[ $map && $n == 0 && ${cur:1} != */* ]]; then\n"
 	     "\t\tmapfile -t COMPREPLY < <(compgen -W \"$(" MAPS ")\" -- \"${cur#/}\")\n"
 	     "\t\t[[ $cur == /* ]] && COMPREPLY=(\"${COMPREPLY[@]/#//}\")\n"
 	     "\telif [[ $file && $n == 1 ]] || [[ $map && $n == 0 ]]; then\n"

@@ -6,6 +6,7 @@
  * ever finds half a dump. What is no plain file, a pipe or a device, is written directly.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,10 +166,16 @@ static FILE *open_temp(mode_t mode)
 
 static FILE *open_file(const char *path, mode_t mode)
 {
+	bool there, link;
 	struct stat st;
+	int fd;
 
-	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return fopen(path, "we");
+	there = stat(path, &st) == 0;
+	link = !there && lstat(path, &st) == 0; /* to a file that is still to be made */
+	if (link || (there && !S_ISREG(st.st_mode))) {
+		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode & 0666);
+		return fd < 0 ? NULL : fdopen(fd, "w");
+	}
 	out_file.path = realpath(path, NULL);
 	if (!out_file.path && !(out_file.path = strdup(path)))
 		die_nomem();

@@ -23,15 +23,35 @@ static const struct opt opts[] = {
 	OPT_END,
 };
 
-/* `incr NAME KEY -5` is what everybody types: an N at the end is no option. */
+/* Does the argument after @word belong to it? */
+static bool wants_more(const struct args *a, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const struct opt *o = a->verb->opts; len > 2 && o->name; o++)
+		if (o->arg && strncmp(word, "--", 2) == 0 &&
+		    strncmp(o->name, word + 2, len - 2) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * `incr NAME KEY -5` is what everybody types: digits are no options. The first such word
+ * behind NAME and KEY is taken out before the options are looked at.
+ */
 static const char *take_negative(struct args *a)
 {
-	const char *last = a->argc > 3 ? a->argv[a->argc - 1] : "";
+	for (int i = 3; i < a->argc && strcmp(a->argv[i - 1], "--") != 0; i++) {
+		char *word = a->argv[i];
 
-	if (last[0] != '-' || !last[1] || last[1 + strspn(last + 1, "0123456789")] ||
-	    a->argv[a->argc - 2][0] == '-')
-		return NULL;
-	return a->argv[--a->argc];
+		if (word[0] != '-' || !word[1] || word[1 + strspn(word + 1, "0123456789")] ||
+		    wants_more(a, a->argv[i - 1]))
+			continue;
+		a->argc--;
+		memmove(&a->argv[i], &a->argv[i + 1], (size_t)(a->argc - i + 1) * sizeof(char *));
+		return word;
+	}
+	return NULL;
 }
 
 static void parse(struct args *a, struct ipcmap_add_options *how)

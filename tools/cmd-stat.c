@@ -68,6 +68,7 @@ static void print_memory(struct table *t, const struct ipcmap_stat *s)
 	table_row(t, "  log", text_size(s->log_len).s, "");
 	table_row(t, "  large values", text_size(s->large_len).s, "");
 	table_row(t, "  index", text_size(s->index_len).s, "");
+	table_row(t, "  snapshots", text_size(s->snapshot_len).s, "");
 	table_row(t, "live entries", text_size(s->live_len).s, "with headers");
 	table_row(t, "extents of", text_size(s->extent_len).s, "");
 }
@@ -99,6 +100,7 @@ static json_t *to_json(const struct ipcmap_stat *s)
 
 #define FIELD(name) json_set_number(o, #name, s->name)
 	FIELD(entries), FIELD(live_len), FIELD(large_len), FIELD(log_len), FIELD(index_len);
+	FIELD(snapshot_len);
 	FIELD(used), FIELD(limit), FIELD(max), FIELD(extent_len), FIELD(created);
 	FIELD(gets), FIELD(hits), FIELD(puts), FIELD(dels), FIELD(cleaned), FIELD(expired);
 	FIELD(takeovers), FIELD(waits), FIELD(buckets), FIELD(overflows), FIELD(shards);

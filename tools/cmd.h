@@ -26,6 +26,7 @@
 	X(tune)                                                                                \
 	X(dump)                                                                                \
 	X(load)                                                                                \
+	X(snapshot)                                                                            \
 	X(clear)                                                                               \
 	X(rm)                                                                                  \
 	X(completion)

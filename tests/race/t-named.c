@@ -266,6 +266,44 @@ static void split_and_reuse(void)
 	grow();
 }
 
+/* Time flies, so that compaction need not rest. */
+static uint64_t leap(void)
+{
+	static uint64_t now;
+
+	now += 700000000;
+	return im_os_real.now() + now;
+}
+
+/* Hardly a key is left: buckets are merged, and the second index extent is reused. */
+static void merge(void)
+{
+	static struct im_os os;
+	uint32_t n = m->shards[0].n_index;
+	char other[32];
+
+	for (unsigned i = 0; i < 1000; i++)
+		ipcmap_del(m, other, (size_t)sprintf(other, "fill-%u", i));
+	os = im_os_real;
+	os.now = leap;
+	im_os = &os;
+	NEED(ipcmap_compact(m, NULL, NULL) == 0);
+	im_os = &im_os_real;
+	NEED(m->shards[0].n_index < n);
+}
+
+static void merge_and_churn(void)
+{
+	merge();
+	churn();
+}
+
+static void merge_and_grow(void)
+{
+	merge();
+	grow();
+}
+
 /* ---- before ---- */
 
 /* So little free memory that cleaning is at work. */
@@ -343,6 +381,19 @@ static void begin_in_overflow(void)
 	put(1, 40);
 }
 
+/* Our key is in bucket 64, the first of the second index extent. */
+static void begin_in_second_extent(void)
+{
+	char other[32];
+
+	for (unsigned i = 0; (im_hash(m->hash_seed, key, key_len) & 127) != 64; i++)
+		key_len = (size_t)sprintf(key, "second-%u", i);
+	put(1, old_len = 40);
+	for (unsigned i = 0; i < 1000; i++)
+		NEED(store(other, (size_t)sprintf(other, "fill-%u", i), 40, 9, 0) == 0);
+	NEED(m->shards[0].n_index >= 2);
+}
+
 struct writing {
 	const char *what;
 	void (*before)(void);
@@ -373,6 +424,9 @@ static const struct writing writings[] = {
 	{"splits (A4)", begin_few, grow, OLD, OLD},
 	{"splits, large value", begin_few_large, grow, OLD, OLD},
 	{"chain compacted (A4)", begin_in_overflow, split_chain, OLD, OLD},
+	{"buckets merged", begin_in_second_extent, merge, OLD, OLD},
+	{"buckets merged, index reused", begin_in_second_extent, merge_and_churn, OLD, OLD},
+	{"buckets merged and split", begin_in_second_extent, merge_and_grow, OLD, OLD},
 	{"chain compacted and reused", begin_in_overflow, split_and_reuse, OLD, OLD},
 };
 

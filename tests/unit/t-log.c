@@ -87,11 +87,14 @@ static void log__bytes_beyond_an_extent_are_no_entry(void)
 	for (unsigned flags = 0; flags < 256; flags++) {
 		w[0] = im_entry_word0(1, flags, 0);
 		w[1] = UINT64_MAX;
-		CU_ASSERT((flags & FMT_F_LARGE && flags & FMT_F_FARKEY) ||
+		CU_ASSERT(flags == (FMT_F_LARGE | FMT_F_FARKEY) ||
+			  flags == (FMT_F_LARGE | FMT_F_FARKEY | FMT_F_TTL) ||
 			  !im_entry_view(m->seg, ref, &e));
 		w[1] = im_entry_word1(2000, 100, 0);
 		CU_ASSERT(!im_entry_view(m->seg, ref, &e) ==
-			  (im_entry_round(m->seg, im_entry_len(flags, 100, 2000)) > 2048));
+			  (im_entry_round(m->seg, im_entry_len(flags, 100, 2000)) > 2048 ||
+			   flags & ~FMT_F_KNOWN ||
+			   (flags & FMT_F_FARKEY && !(flags & FMT_F_LARGE))));
 	}
 	CU_ASSERT(!im_entry_view(m->seg, 0, &e) && !im_entry_view(m->seg, UINT32_MAX, &e));
 	CU_ASSERT(!im_entry_view(m->seg, m->ref_first - 1, &e));

@@ -660,6 +660,7 @@ static void snapshot__check_finds_what_is_wrong(void)
 {
 	struct im_area a;
 	uint64_t word, current;
+	char name[4096];
 
 	m = kit_made(T_NAME, KIT_MIB, 0, 0);
 	CU_ASSERT(publish_big("t", 50000, 1, NULL, NULL, 0) == 0);
@@ -683,9 +684,9 @@ static void snapshot__check_finds_what_is_wrong(void)
 	im_seg_extent(m->seg, a.kept[0].first)[sizeof(struct fmt_image) + 1] ^= 1;
 	im_seg_extent(m->seg, a.kept[0].first)[sizeof(struct fmt_image) + 9] ^= 1;
 	CU_ASSERT(ipcmap_check(m, NULL, NULL) > 0); /* image.I2 */
+	strcpy(name, m->seg->name);
 	ipcmap_close(m);
-	ipcmap_unlink(T_NAME);
-	t_clean_up();
+	ipcmap_unlink(name);
 }
 
 static CU_TestInfo tests[] = {
