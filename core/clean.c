@@ -346,6 +346,13 @@ static bool has_extent(const struct im_op *op)
 	       im_load32_rlx(&op->s->reserve) < op->seg->n_extents;
 }
 
+/* An extent was won: the count of victims begins anew. */
+static enum outcome gained(struct im_op *op)
+{
+	op->victims = 0;
+	return GAINED;
+}
+
 /*
  * Under the lock: clean up to VICTIMS_PER_STAY extents, until one is ahead, or (@give) free.
  * @op counts the victims of the call that wants it: cleaning that gains nothing in the end,
@@ -357,14 +364,16 @@ static enum outcome clean_some(struct im_op *in, struct im_op *op, bool give)
 		enum outcome o;
 
 		if (give ? im_room_give_ahead(in) : has_extent(in))
-			return GAINED;
+			return gained(op);
 		if (op->victims++ > IM_OP_VICTIMS_MAX)
 			return NOTHING;
 		o = step(in, UINT32_MAX, true, give);
-		if (o == NOTHING || (o == GAINED && give))
+		if (o == GAINED && give)
+			return gained(op);
+		if (o == NOTHING)
 			return o;
 	}
-	return !give && has_extent(in) ? GAINED : WORKED;
+	return !give && has_extent(in) ? gained(op) : WORKED;
 }
 
 /* ---- the dead that nobody met ---- */
@@ -436,7 +445,7 @@ static bool meet_dead(struct im_op *op)
 static bool from_shard(struct im_op *op, uint32_t shard, bool aged, bool *busy)
 {
 	struct im_op other;
-	bool gained = false;
+	bool won = false;
 
 	im_op_init(op->m, &other, IM_NOWAIT);
 	im_op_shard(&other, shard);
@@ -445,14 +454,14 @@ static bool from_shard(struct im_op *op, uint32_t shard, bool aged, bool *busy)
 		return false;
 	}
 	if (aged)
-		gained = meet_dead(&other);
+		won = meet_dead(&other);
 	if (im_room_slack(other.s) >= op->seg->extent_len)
-		gained |= clean_some(&other, op, true) != NOTHING;
+		won |= clean_some(&other, op, true) != NOTHING;
 	if (im_load32_rlx(&other.s->free_n))
 		*busy = true; /* memory is on its way, but the space lock is taken */
 	im_op_leave(&other);
 	im_op_done(&other);
-	return gained;
+	return won;
 }
 
 /* The other shards (and this one, if @own), best first while they have an extent to spare. */
@@ -541,9 +550,9 @@ static bool enough(const struct im_seg *seg, uint64_t want, int err)
 int im_clean_make_free(struct im_op *op, uint64_t len, int err)
 {
 	uint64_t want = len / op->seg->extent_len + 1;
-	bool gained = false;
+	bool won = false;
 
-	while (!gained || !enough(op->seg, want, err)) {
+	while (!won || !enough(op->seg, want, err)) {
 		int r = from_others(op, true);
 
 		if (im_load_rlx(&op->seg->interrupts) != op->wait.interrupts)
@@ -558,8 +567,7 @@ int im_clean_make_free(struct im_op *op, uint64_t len, int err)
 			return r;
 		if (im_wait_over(&op->wait))
 			return -EBUSY;
-		op->victims = 0;
-		gained = true;
+		won = true;
 	}
 	return 0;
 }

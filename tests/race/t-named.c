@@ -392,6 +392,9 @@ static void begin_in_second_extent(void)
 	for (unsigned i = 0; i < 1000; i++)
 		NEED(store(other, (size_t)sprintf(other, "fill-%u", i), 40, 9, 0) == 0);
 	NEED(m->shards[0].n_index >= 2);
+	/* freed, taken, and by then another life */
+	old_ext = im_map_dir(m, 0)[1];
+	old_gen = gen_of(old_ext) + 2;
 }
 
 struct writing {
@@ -682,7 +685,7 @@ static struct t_gate over, sweeping;
 
 static void die_when_armed(const char *point)
 {
-	if (strcmp(point, "log.filled") == 0)
+	if (strcmp(point, "log.bytes") == 0)
 		stores = 1;
 	if (stores && strcmp(point, "redo.armed") == 0)
 		kill(getpid(), SIGKILL);
