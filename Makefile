@@ -10,6 +10,7 @@ libdir   ?= $(prefix)/lib
 bindir   ?= $(prefix)/bin
 mandir   ?= $(prefix)/share/man
 includedir ?= $(prefix)/include
+datadir ?= $(prefix)/share
 
 PKGS_LIB   := liblz4
 PKGS_TOOLS := jansson
@@ -165,8 +166,11 @@ format: ## clang-format over the C sources, in place
 # ---- delivery ----
 
 SOFULL  := libipcmap.so.$(VERSION)
+# where bash, zsh and fish look for completions
+COMPLETIONS := bash:bash-completion/completions/ipcmap zsh:zsh/site-functions/_ipcmap \
+               fish:fish/vendor_completions.d/ipcmap.fish
 
-install: all ## library, header, ipcmap.pc, tool and manual pages; DESTDIR and prefix are honored
+install: all ## library, header, ipcmap.pc, tool, manual pages and completions; DESTDIR and prefix are honored
 	@rm -f $(B)/ipcmap.pc
 	$(Q)$(MAKE) -s $(B)/ipcmap.pc
 	install -d '$(DESTDIR)$(libdir)/pkgconfig' '$(DESTDIR)$(includedir)' '$(DESTDIR)$(bindir)'
@@ -178,12 +182,15 @@ install: all ## library, header, ipcmap.pc, tool and manual pages; DESTDIR and p
 	install -m 644 core/ipcmap.h '$(DESTDIR)$(includedir)/ipcmap.h'
 	install -m 755 $(B)/ipcmap '$(DESTDIR)$(bindir)/ipcmap'
 	for p in $(PAGES); do install -D -m 644 $$p "$(DESTDIR)$(mandir)/man$${p##*.}/$${p##*/}" || exit 1; done
+	for c in $(COMPLETIONS); do f="$(DESTDIR)$(datadir)/$${c#*:}"; install -d "$${f%/*}" && \
+	  $(B)/ipcmap completion "$${c%%:*}" >"$$f" && chmod 644 "$$f" || exit 1; done
 
 uninstall: ## remove what install put there; same DESTDIR and prefix
 	rm -f '$(DESTDIR)$(libdir)/libipcmap.a' '$(DESTDIR)$(libdir)/$(SOFULL)' \
 	  '$(DESTDIR)$(libdir)/libipcmap.so.$(SOMAJOR)' '$(DESTDIR)$(libdir)/libipcmap.so' \
 	  '$(DESTDIR)$(libdir)/pkgconfig/ipcmap.pc' '$(DESTDIR)$(includedir)/ipcmap.h' '$(DESTDIR)$(bindir)/ipcmap'
 	for p in $(PAGES); do rm -f "$(DESTDIR)$(mandir)/man$${p##*.}/$${p##*/}"; done
+	for c in $(COMPLETIONS); do rm -f "$(DESTDIR)$(datadir)/$${c#*:}"; done
 
 dist: ## build/ipcmap-VERSION.tar.gz from the last commit
 	@mkdir -p build

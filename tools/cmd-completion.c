@@ -6,6 +6,7 @@
  * anybody may make a file of any name, and shells evaluate what they are offered: only names
  * of plain characters are.
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,14 +24,50 @@ static const struct verb *const verbs[] = {VERBS(VERB_POINTER)};
 	"command ipcmap ls 2>/dev/null | command sed -n "                                      \
 	"'2,$ s/^\\([A-Za-z0-9_][A-Za-z0-9_.-]*\\)  .*/\\1/p'"
 
-static bool takes_map(const struct verb *v)
+#define OPERANDS_MAX 4
+
+/* What to offer for an operand: words with a space between, "map", "file", or "-" nothing. */
+struct offer {
+	char what[64];
+};
+
+/* "NAME [FILE|-]" says it: NAME is a map, FILE a file, small letters are words. */
+static struct offer offer_for(const char *operand, size_t len)
 {
-	return strstr(v->operands, "NAME") != NULL;
+	struct offer o = {"-"};
+
+	while (len && strchr("[]", operand[len - 1]))
+		len--;
+	while (len && *operand == '[')
+		operand++, len--;
+	if (len == 4 && memcmp(operand, "NAME", 4) == 0)
+		strcpy(o.what, "map");
+	else if (len >= 4 && memmem(operand, len, "FILE", 4))
+		strcpy(o.what, "file");
+	else if (len == 3 && memcmp(operand, "...", 3) == 0)
+		strcpy(o.what, "file");
+	else if (len && len < sizeof o.what && islower((unsigned char)*operand))
+		snprintf(o.what, sizeof o.what, "%.*s", (int)len, operand);
+	for (char *s = o.what; (s = strchr(s, '|'));)
+		*s = ' ';
+	return o;
 }
 
-static bool takes_file(const struct verb *v)
+/* The operands of a verb, those that are options left out. */
+static size_t offers(const struct verb *v, struct offer ret[OPERANDS_MAX])
 {
-	return strstr(v->operands, "FILE") != NULL;
+	const char *s = v->operands;
+	size_t n = 0;
+
+	while (*s && *s != '-' && n < OPERANDS_MAX) {
+		size_t len = strcspn(s, " ");
+
+		ret[n++] = offer_for(s, len);
+		s += len + (s[len] == ' ');
+	}
+	while (n && strcmp(ret[n - 1].what, "-") == 0)
+		n--;
+	return n;
 }
 
 /* Text for between single quotes of any of the three. */
@@ -75,7 +112,7 @@ static void bash(void)
 	puts("# bash completion of ipcmap; made by 'ipcmap completion bash'\n"
 	     "_ipcmap() {\n"
 	     "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-	     "\tlocal verb=${COMP_WORDS[1]} options='' valued='' map='' file='' i n=0\n"
+	     "\tlocal verb=${COMP_WORDS[1]} options='' valued='' offers=() i n=0\n"
 	     "\tCOMPREPLY=()");
 	fputs("\tif ((COMP_CWORD == 1)); then\n\t\tmapfile -t COMPREPLY < <(compgen -W '", stdout);
 	for (size_t i = 0; i < N_VERBS; i++)
@@ -83,6 +120,8 @@ static void bash(void)
 	puts("--help --version' -- \"$cur\")\n\t\treturn\n\tfi\n\tcase $verb in");
 	for (size_t i = 0; i < N_VERBS; i++) {
 		const struct verb *v = verbs[i];
+		struct offer o[OPERANDS_MAX];
+		size_t n;
 
 		printf("\t%s) options='", v->name);
 		bash_words(v, false);
@@ -90,9 +129,13 @@ static void bash(void)
 			fputs("' valued='", stdout);
 			bash_words(v, true);
 		}
-		printf("'%s%s ;;\n", takes_map(v) ? " map=1" : "", takes_file(v) ? " file=1" : "");
+		fputs("' offers=(", stdout);
+		n = offers(v, o);
+		for (size_t k = 0; k < n; k++)
+			printf("%s'%s'", k ? " " : "", o[k].what);
+		puts(") ;;");
 	}
-	puts("\tcompletion) ;;\n\tesac");
+	puts("\tesac");
 	puts("\t[[ -n $valued && $prev =~ ^($valued)$ ]] && return\n"
 	     "\tif [[ $cur == -* ]]; then\n"
 	     "\t\tmapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$cur\")\n"
@@ -103,14 +146,19 @@ static void bash(void)
 	     "\t\t[[ -n $valued && ${COMP_WORDS[i]} =~ ^($valued)$ ]] && { ((i++)); continue; }\n"
 	     "\t\t[[ ${COMP_WORDS[i]} == -?* ]] || ((n++))\n"
 	     "\tdone\n"
-	     "\tif [[ $map && $n == 0 && ${cur:1} != */* ]]; then\n"
+	     "\tcase ${offers[n]} in\n"
+	     "\t'' | -) ;;\n"
+	     "\tmap)\n"
+	     "\t\tif [[ ${cur:1} == */* ]]; then\n"
+	     "\t\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
+	     "\t\t\treturn\n"
+	     "\t\tfi\n"
 	     "\t\tmapfile -t COMPREPLY < <(compgen -W \"$(" MAPS ")\" -- \"${cur#/}\")\n"
 	     "\t\t[[ $cur == /* ]] && COMPREPLY=(\"${COMPREPLY[@]/#//}\")\n"
-	     "\telif [[ $file && $n == 1 ]] || [[ $map && $n == 0 ]]; then\n"
-	     "\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
-	     "\telif [[ $verb == completion && $n == 0 ]]; then\n"
-	     "\t\tmapfile -t COMPREPLY < <(compgen -W 'bash zsh fish' -- \"$cur\")\n"
-	     "\tfi\n"
+	     "\t\t;;\n"
+	     "\tfile) mapfile -t COMPREPLY < <(compgen -f -- \"$cur\") ;;\n"
+	     "\t*) mapfile -t COMPREPLY < <(compgen -W \"${offers[n]}\" -- \"$cur\") ;;\n"
+	     "\tesac\n"
 	     "}\n"
 	     "complete -F _ipcmap ipcmap");
 }
@@ -148,6 +196,19 @@ static void zsh_option(const struct opt *o)
 	}
 }
 
+static void zsh_operand(size_t i, const struct offer *o)
+{
+	printf(" \\\n\t\t\t'%zu:", i);
+	if (strcmp(o->what, "map") == 0)
+		fputs("map:_ipcmap_maps'", stdout);
+	else if (strcmp(o->what, "file") == 0)
+		fputs("file:_files'", stdout);
+	else if (strcmp(o->what, "-") == 0)
+		fputs("word: '", stdout);
+	else
+		printf("word:(%s)'", o->what);
+}
+
 static void zsh(void)
 {
 	puts("#compdef ipcmap\n"
@@ -177,16 +238,15 @@ static void zsh(void)
 	     "\tcase $verb in");
 	for (size_t i = 0; i < N_VERBS; i++) {
 		const struct verb *v = verbs[i];
+		struct offer o[OPERANDS_MAX];
+		size_t n;
 
 		printf("\t%s)\n\t\t_arguments -s '--help[print its options]'", v->name);
-		for (const struct opt *o = v->opts; o->name; o++)
-			zsh_option(o);
-		if (takes_map(v))
-			fputs(" \\\n\t\t\t'1:map:_ipcmap_maps'", stdout);
-		else
-			fputs(" \\\n\t\t\t'1:shell:(bash zsh fish)'", stdout);
-		if (takes_file(v))
-			fputs(" \\\n\t\t\t'2:file:_files'", stdout);
+		for (const struct opt *opt = v->opts; opt->name; opt++)
+			zsh_option(opt);
+		n = offers(v, o);
+		for (size_t k = 0; k < n; k++)
+			zsh_operand(k + 1, &o[k]);
 		puts("\n\t\t;;");
 	}
 	puts("\tesac\n}\n"
@@ -209,6 +269,21 @@ static void fish_option(const struct verb *v, const struct opt *o)
 	puts("'");
 }
 
+static void fish_operand(const struct verb *v, size_t i, const struct offer *o)
+{
+	if (strcmp(o->what, "-") == 0)
+		return;
+	printf("complete -c ipcmap -n '__fish_seen_subcommand_from %s; and test "
+	       "(__ipcmap_operands) -eq %zu' ",
+	       v->name, i);
+	if (strcmp(o->what, "map") == 0)
+		puts("-a '(__ipcmap_maps)'");
+	else if (strcmp(o->what, "file") == 0)
+		puts("-F");
+	else
+		printf("-a '%s'\n", o->what);
+}
+
 static void fish(void)
 {
 	puts("# fish completion of ipcmap; made by 'ipcmap completion fish'\n"
@@ -222,22 +297,18 @@ static void fish(void)
 	     "complete -c ipcmap -f");
 	for (size_t i = 0; i < N_VERBS; i++) {
 		const struct verb *v = verbs[i];
+		struct offer o[OPERANDS_MAX];
+		size_t n;
 
 		printf("complete -c ipcmap -n __fish_use_subcommand -a %s -d '", v->name);
 		quote(v->summary);
 		puts("'");
-		for (const struct opt *o = v->opts; o->name; o++)
-			fish_option(v, o);
-		if (takes_map(v))
-			printf("complete -c ipcmap -n '__fish_seen_subcommand_from %s; and test "
-			       "(__ipcmap_operands) -eq 0' -a '(__ipcmap_maps)'\n",
-			       v->name);
-		if (takes_file(v))
-			printf("complete -c ipcmap -n '__fish_seen_subcommand_from %s; and test "
-			       "(__ipcmap_operands) -eq 1' -F\n",
-			       v->name);
+		for (const struct opt *opt = v->opts; opt->name; opt++)
+			fish_option(v, opt);
+		n = offers(v, o);
+		for (size_t k = 0; k < n; k++)
+			fish_operand(v, k, &o[k]);
 	}
-	puts("complete -c ipcmap -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'");
 }
 
 static int run(struct args *a)

@@ -33,7 +33,7 @@ static int work(void *arg)
 	const struct worker *w = arg;
 	static unsigned char val[LOAD_CAP], buf[LOAD_CAP];
 	uint64_t x = 1234567u + w->me, seq[KEYS_EACH] = {0};
-	uint64_t seen[WORKERS][KEYS_EACH] = {{0}}, end, n;
+	uint64_t seen[WORKERS][KEYS_EACH] = {{0}}, end, n = 0;
 	struct ipcmap *m;
 	char key[40];
 
