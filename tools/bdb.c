@@ -167,7 +167,8 @@ static const char *data(struct bdb *b, char *line, size_t len, bool *ret_pair)
 	const char *wrong;
 
 	if (strcmp(line, "DATA=END") == 0) {
-		wrong = b->at == BDB_VALUE && !b->skip ? "a key without a value before it" : NULL;
+		wrong = b->at == BDB_VALUE && !b->skip ? "a key without a value before it"
+						       : NULL;
 		b->at = BDB_BEFORE;
 		return wrong;
 	}

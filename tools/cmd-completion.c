@@ -114,7 +114,8 @@ static void bash(void)
 	     "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
 	     "\tlocal verb=${COMP_WORDS[1]} options='' valued='' offers=() i n=0\n"
 	     "\tCOMPREPLY=()");
-	fputs("\tif ((COMP_CWORD == 1)); then\n\t\tmapfile -t COMPREPLY < <(compgen -W '", stdout);
+	fputs("\tif ((COMP_CWORD == 1)); then\n\t\tmapfile -t COMPREPLY < <(compgen -W '",
+	      stdout);
 	for (size_t i = 0; i < N_VERBS; i++)
 		printf("%s ", verbs[i]->name);
 	puts("--help --version' -- \"$cur\")\n\t\treturn\n\tfi\n\tcase $verb in");
@@ -143,7 +144,8 @@ static void bash(void)
 	     "\tfi\n"
 	     "\t# operands before this word\n"
 	     "\tfor ((i = 2; i < COMP_CWORD; i++)); do\n"
-	     "\t\t[[ -n $valued && ${COMP_WORDS[i]} =~ ^($valued)$ ]] && { ((i++)); continue; }\n"
+	     "\t\t[[ -n $valued && ${COMP_WORDS[i]} =~ ^($valued)$ ]] && { ((i++)); continue; "
+	     "}\n"
 	     "\t\t[[ ${COMP_WORDS[i]} == -?* ]] || ((n++))\n"
 	     "\tdone\n"
 	     "\tcase ${offers[n]} in\n"
@@ -250,14 +252,16 @@ static void zsh(void)
 		puts("\n\t\t;;");
 	}
 	puts("\tesac\n}\n"
-	     "if [[ $funcstack[1] == _ipcmap ]]; then _ipcmap \"$@\"; else compdef _ipcmap ipcmap; fi");
+	     "if [[ $funcstack[1] == _ipcmap ]]; then _ipcmap \"$@\"; else compdef _ipcmap "
+	     "ipcmap; fi");
 }
 
 /* ---- fish ---- */
 
 static void fish_option(const struct verb *v, const struct opt *o)
 {
-	printf("complete -c ipcmap -n '__fish_seen_subcommand_from %s' -l %s", v->name, o->name);
+	printf("complete -c ipcmap -n '__fish_seen_subcommand_from %s' -l %s", v->name,
+	       o->name);
 	if (o->id < OPT_HELP)
 		printf(" -s %c", o->id);
 	printf("%s -d '", o->arg ? " -x" : "");

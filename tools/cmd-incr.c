@@ -48,7 +48,8 @@ static const char *take_negative(struct args *a)
 		    wants_more(a, a->argv[i - 1]))
 			continue;
 		a->argc--;
-		memmove(&a->argv[i], &a->argv[i + 1], (size_t)(a->argc - i + 1) * sizeof(char *));
+		memmove(&a->argv[i], &a->argv[i + 1],
+			(size_t)(a->argc - i + 1) * sizeof(char *));
 		return word;
 	}
 	return NULL;

@@ -162,7 +162,8 @@ static json_t *header_json(const struct ipcmap_inspect *h)
 
 #define FIELD(name) json_set_number(o, #name, h->name)
 	FIELD(format), FIELD(compat), FIELD(incompat), FIELD(created), FIELD(file_len);
-	FIELD(owner_off), FIELD(line_off), FIELD(shard_off), FIELD(table_off), FIELD(extent_off);
+	FIELD(owner_off), FIELD(line_off), FIELD(shard_off), FIELD(table_off),
+		FIELD(extent_off);
 	FIELD(limit), FIELD(takeovers), FIELD(extent_len), FIELD(unit_len), FIELD(extents);
 	FIELD(extents_limit), FIELD(extents_used), FIELD(extents_fresh), FIELD(extents_queued);
 	FIELD(owners), FIELD(lines), FIELD(lines_used), FIELD(shards), FIELD(index_max);
@@ -337,8 +338,8 @@ static void print_extents(const struct insides *in)
 	struct table t = {.align = "rrrrrrrrrr"};
 	struct ipcmap_extent_counts all = sum(in);
 
-	table_row(&t, "shard", states[0], states[1], states[2], states[3], states[4],
-		  states[5], states[6], states[7], "live");
+	table_row(&t, "shard", states[0], states[1], states[2], states[3], states[4], states[5],
+		  states[6], states[7], "live");
 	for (uint32_t i = 0; i < in->h.shards; i++)
 		extents_row(&t, text_number(i).s, &in->extents[i]);
 	extents_row(&t, "none", &in->extents[in->h.shards]);
@@ -440,8 +441,9 @@ const struct verb cmd_inspect = {
 	.operands = "NAME",
 	.summary = "a map's insides as they stand",
 	.opts = opts,
-	.notes = "Locks nothing, waits for nobody: numbers need not agree while somebody\n"
-		 "writes, and in a damaged map they may be any. 'ipcmap check' judges them.\n"
-		 "A map that cannot be attached at all is reported with the reason, status 3.\n",
+	.notes =
+		"Locks nothing, waits for nobody: numbers need not agree while somebody\n"
+		"writes, and in a damaged map they may be any. 'ipcmap check' judges them.\n"
+		"A map that cannot be attached at all is reported with the reason, status 3.\n",
 	.run = run,
 };

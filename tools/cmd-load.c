@@ -304,7 +304,8 @@ static int run(struct args *a)
 		else if (c == DATABASE)
 			l.bdb.only = optarg;
 		else
-			l.format = opt_word(a, "--format", optarg, "jsonl", "bdb") ? BDB : JSONL;
+			l.format =
+				opt_word(a, "--format", optarg, "jsonl", "bdb") ? BDB : JSONL;
 	}
 	l.name = args_take(a, "NAME");
 	path = args_more(a);
@@ -327,11 +328,12 @@ const struct verb cmd_load = {
 	.operands = "NAME [FILE|-]",
 	.summary = "store entries from a file",
 	.opts = opts,
-	.notes = "jsonl: a line is {\"key\":\"..\",\"value\":..}; bytes that are not UTF-8 are\n"
-		 "in key_b64 and value_b64. A value that is not a string is stored as compact\n"
-		 "JSON text. Optional: ttl_ms (null: for ever), type; version and length,\n"
-		 "which get --json prints, are ignored. bdb: what db_dump and mdb_dump write.\n"
-		 "At the first line that cannot be stored it stops with status 3; what was\n"
-		 "stored before stays.\n",
+	.notes =
+		"jsonl: a line is {\"key\":\"..\",\"value\":..}; bytes that are not UTF-8 are\n"
+		"in key_b64 and value_b64. A value that is not a string is stored as compact\n"
+		"JSON text. Optional: ttl_ms (null: for ever), type; version and length,\n"
+		"which get --json prints, are ignored. bdb: what db_dump and mdb_dump write.\n"
+		"At the first line that cannot be stored it stops with status 3; what was\n"
+		"stored before stays.\n",
 	.run = run,
 };

@@ -57,7 +57,8 @@ const struct verb cmd_touch = {
 	.operands = "NAME KEY --ttl D",
 	.summary = "give a key another life",
 	.opts = opts,
-	.notes = "Value, type and version stay. Status 1: the key is not there, or has another\n"
-		 "version.\n",
+	.notes =
+		"Value, type and version stay. Status 1: the key is not there, or has another\n"
+		"version.\n",
 	.run = run,
 };

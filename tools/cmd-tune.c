@@ -142,7 +142,8 @@ const struct verb cmd_tune = {
 	.notes = "limit=S    everything in, up to the --max-size of its creation\n"
 		 "ttl=D      life of entries stored without one; 'none'\n"
 		 "\n"
-		 "Prints what is true then; without OPT=VALUE it changes nothing. A limit below\n"
+		 "Prints what is true then; without OPT=VALUE it changes nothing. A limit "
+		 "below\n"
 		 "what is used drops no entry.\n",
 	.run = run,
 };

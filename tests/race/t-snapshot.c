@@ -224,7 +224,8 @@ static void kill_publishers(struct ipcmap *m)
 	       (unsigned long long)w->opens, (unsigned long long)w->wrong,
 	       (unsigned long long)w->older, (unsigned long long)w->busy,
 	       (unsigned long long)w->errors, w->last_error, (unsigned long long)w->gone);
-	CU_ASSERT(kills > SECONDS * 10 && w->published > SECONDS * 100);
+	/* about 80 and 1,000 a second on an idle machine */
+	CU_ASSERT(kills > SECONDS * 5 && w->published > SECONDS * 15);
 	/* kept, one for each reader that is behind, the stopped one's, some being opened */
 	CU_ASSERT(most <= FMT_KEEP + 2 * READERS + 4);
 	CU_ASSERT(w->reads > 1000 && w->opens > SECONDS * 10);

@@ -383,10 +383,21 @@ static void add__never_wraps(void)
 
 static void add__refuses_what_is_no_number(void)
 {
-	static const char *const bad[] = {
-		"",    "-",   "+1",  " 1",  "1 ",  "1.0",		   "0x10",
-		"1e3", "--1", "1\n", "abc", "9223372036854775808", "-9223372036854775809",
-		"99999999999999999999", "000000000000000000000000001"};
+	static const char *const bad[] = {"",
+					  "-",
+					  "+1",
+					  " 1",
+					  "1 ",
+					  "1.0",
+					  "0x10",
+					  "1e3",
+					  "--1",
+					  "1\n",
+					  "abc",
+					  "9223372036854775808",
+					  "-9223372036854775809",
+					  "99999999999999999999",
+					  "000000000000000000000000001"};
 	static char large[300000];
 	uint64_t version;
 	int64_t now = 5;
@@ -498,7 +509,8 @@ static CU_TestInfo tests[] = {
 	{"touch, get_touch and add refuse bad arguments", touch__refuses_bad_arguments},
 	{"get_touch writes below half of the life only",
 	 get_touch__writes_below_half_of_the_life_only},
-	{"get_touch leaves alone what never expires", get_touch__leaves_alone_what_never_expires},
+	{"get_touch leaves alone what never expires",
+	 get_touch__leaves_alone_what_never_expires},
 	{"get_touch touches nothing when the room is short",
 	 get_touch__touches_nothing_when_the_room_is_short},
 	{"add counts", add__counts},
