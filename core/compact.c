@@ -60,10 +60,22 @@ static void estimate(struct run *r)
 
 /* ---- shards ---- */
 
-static bool shard_step(struct im_op *op, const struct ipcmap_compact_options *how)
+/*
+ * Each extent is walked twice at most: what is garbage in heads, or waste at the ends of
+ * extents of wide entries, looks loose however often the rest is moved.
+ */
+static uint32_t walks_of(const struct im_op *op)
 {
-	bool more = im_clean_compact(op, how->flags & IPCMAP_COMPACT_EXPIRED, STEP_BYTES);
+	return 2 * im_load32_rlx(&op->s->n_log) * (op->seg->extent_len / STEP_BYTES + 1) + 8;
+}
 
+static bool shard_step(struct im_op *op, const struct ipcmap_compact_options *how,
+		       uint32_t *walks)
+{
+	bool more = *walks &&
+		    im_clean_compact(op, how->flags & IPCMAP_COMPACT_EXPIRED, STEP_BYTES);
+
+	*walks -= more;
 	if (more || how->flags & IPCMAP_COMPACT_EXPIRED)
 		return more;
 	for (unsigned i = 0; i < MERGES; i++)
@@ -75,6 +87,7 @@ static bool shard_step(struct im_op *op, const struct ipcmap_compact_options *ho
 static int compact_shard(struct run *r, uint32_t shard)
 {
 	uint32_t rounds = r->m->seg->n_extents * 64 + 4096; /* hostile bytes: an end */
+	uint32_t walks = UINT32_MAX; /* not known yet */
 	bool more = true;
 	int rc = 0;
 
@@ -86,7 +99,10 @@ static int compact_shard(struct run *r, uint32_t shard)
 		rc = im_op_enter(&op);
 		if (rc)
 			return rc;
-		more = im_load_rlx(&op.s->geometry) & FMT_BUCKETS_MASK && shard_step(&op, r->how);
+		if (walks == UINT32_MAX)
+			walks = walks_of(&op);
+		more = im_load_rlx(&op.s->geometry) & FMT_BUCKETS_MASK &&
+		       shard_step(&op, r->how, &walks);
 		op.want_ahead = false;
 		im_op_leave(&op);
 		im_op_done(&op);

@@ -351,7 +351,7 @@ IPCMAP_API int ipcmap_mget(struct ipcmap *map, struct ipcmap_mget *items, size_t
 /**
  * ipcmap_del_prefix() - delete the keys that begin with some bytes
  * @prefix:      @prefix_len bytes, at least 1
- * @ret_deleted: how many; set in any case; may be NULL
+ * @ret_deleted: how many, also when it ends early; may be NULL
  *
  * Not atomic: a key that is there throughout is deleted, one stored meanwhile may stay.
  * Return: 0; as for ipcmap_scan(); as for ipcmap_del(). Crash: those done so far are deleted.
@@ -486,7 +486,8 @@ IPCMAP_API int ipcmap_check(struct ipcmap *map, void (*report)(void *arg, const 
 struct ipcmap_compact_options {
 	size_t struct_size; /* sizeof(struct ipcmap_compact_options) */
 	unsigned flags;     /* IPCMAP_COMPACT_... */
-	/* called between steps, with shards done of all and one; not 0: stop. May be NULL. */
+	/* called between steps, with shards done of all and one; not 0: stop. It must not
+	 * write to the map. May be NULL. */
 	int (*progress)(void *arg, uint64_t done, uint64_t of);
 	void *arg;
 };

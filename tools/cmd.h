@@ -24,6 +24,7 @@
 	X(check)                                                                               \
 	X(inspect)                                                                             \
 	X(tune)                                                                                \
+	X(compact)                                                                             \
 	X(dump)                                                                                \
 	X(load)                                                                                \
 	X(snapshot)                                                                            \

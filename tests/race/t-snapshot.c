@@ -51,8 +51,9 @@ static size_t body_len(uint64_t id)
 static int publish(struct ipcmap *m, uint64_t id)
 {
 	unsigned char body[9000];
-	struct ipcmap_pair p[3] = {
-		{"a", 1, &id, sizeof(id)}, {"b", 1, &id, sizeof(id)}, {"body", 4, body, body_len(id)}};
+	struct ipcmap_pair p[3] = {{"a", 1, &id, sizeof(id)},
+				   {"b", 1, &id, sizeof(id)},
+				   {"body", 4, body, body_len(id)}};
 	int r;
 
 	kit_bytes(body, body_len(id), id);
@@ -69,7 +70,8 @@ static bool is_whole(struct ipcmap_snapshot *s)
 	size_t la, lb, len;
 	uint64_t id;
 
-	if (ipcmap_snapshot_get(s, "a", 1, &a, &la) || ipcmap_snapshot_get(s, "b", 1, &b, &lb) ||
+	if (ipcmap_snapshot_get(s, "a", 1, &a, &la) ||
+	    ipcmap_snapshot_get(s, "b", 1, &b, &lb) ||
 	    ipcmap_snapshot_get(s, "body", 4, &body, &len) || la != 8 || lb != 8)
 		return false;
 	memcpy(&id, a, 8);
@@ -196,7 +198,8 @@ static uint64_t versions(struct ipcmap *m)
 
 static void kill_publishers(struct ipcmap *m)
 {
-	uint64_t x = t_now_ms() | 1, end = t_now_ms() + SECONDS * 1000, most = 0, len = 0, id = 100;
+	uint64_t x = t_now_ms() | 1, end = t_now_ms() + SECONDS * 1000, most = 0, len = 0,
+		 id = 100;
 	unsigned kills = 0;
 	pid_t pid[2];
 
@@ -215,8 +218,10 @@ static void kill_publishers(struct ipcmap *m)
 	}
 	im_store32_rel(&w->stop, 1);
 	CU_ASSERT(t_ok(pid[0]) && t_ok(pid[1]));
-	printf("\n    %u publishers killed, %llu versions (%llu a second), at most %llu there (%llu "
-	       "KiB); %llu reads, %llu opens, %llu wrong, %llu older, %llu busy, %llu errors (last "
+	printf("\n    %u publishers killed, %llu versions (%llu a second), at most %llu there "
+	       "(%llu "
+	       "KiB); %llu reads, %llu opens, %llu wrong, %llu older, %llu busy, %llu errors "
+	       "(last "
 	       "%d), %llu gone at fork ",
 	       kills, (unsigned long long)w->published,
 	       (unsigned long long)(w->published / SECONDS), (unsigned long long)most,
@@ -327,7 +332,8 @@ static void snapshot__a_lookup_is_as_fast_as_get(void)
 
 	for (unsigned i = 0; i < N; i++) {
 		k[i] = kit_key(i);
-		p[i] = (struct ipcmap_pair){k[i].text, k[i].len, "0123456789abcdef0123456789abcdef", 32};
+		p[i] = (struct ipcmap_pair){k[i].text, k[i].len,
+					    "0123456789abcdef0123456789abcdef", 32};
 		CU_ASSERT(ipcmap_put(m, k[i].text, k[i].len, p[i].val, 32, NULL) == 0);
 	}
 	CU_ASSERT(ipcmap_snapshot_publish(m, "t", p, N, NULL, NULL, 0) == 0);
@@ -341,14 +347,15 @@ static void snapshot__a_lookup_is_as_fast_as_get(void)
 			size_t len;
 
 			if (pass == 0)
-				sum += (unsigned)ipcmap_get(m, key->text, key->len, buf, 64, &len);
+				sum += (unsigned)ipcmap_get(m, key->text, key->len, buf, 64,
+							    &len);
 			else
 				sum += (unsigned)ipcmap_snapshot_get(s, key->text, key->len, &v,
 								     &len);
 		}
 	}
-	printf("\n    get %.1f ns, snapshot_get %.1f ns ",
-	       (double)(t[1] - t[0]) / (N * ROUNDS), (double)(t[2] - t[1]) / (N * ROUNDS));
+	printf("\n    get %.1f ns, snapshot_get %.1f ns ", (double)(t[1] - t[0]) / (N * ROUNDS),
+	       (double)(t[2] - t[1]) / (N * ROUNDS));
 	CU_ASSERT(sum == 0);
 	ipcmap_snapshot_close(s);
 	free(p);

@@ -132,8 +132,8 @@ static int count_calls(unsigned flags)
 
 	if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
 		return -1;
-	while (ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0 && waitpid(pid, &status, 0) == pid &&
-	       WIFSTOPPED(status)) {
+	while (ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0 &&
+	       waitpid(pid, &status, 0) == pid && WIFSTOPPED(status)) {
 		long nr;
 
 		if (WSTOPSIG(status) != SIGTRAP)

@@ -194,7 +194,8 @@ static void run(const char *name, unsigned shards)
 	memset(done, 0, sizeof(done));
 	reads = hits = busy = wrong = lost = writes = refused = scans = doubles = 0;
 	stop = 0;
-	CU_ASSERT_FATAL(load_open(name, IPCMAP_CREATE | IPCMAP_EXCL, 1u << 20, shards, &m) == 0);
+	CU_ASSERT_FATAL(load_open(name, IPCMAP_CREATE | IPCMAP_EXCL, 1u << 20, shards, &m) ==
+			0);
 	for (uint32_t i = 0; i < WRITERS; i++)
 		pthread_create(&t[n++], NULL, run_writer, (void *)(uintptr_t)i);
 	for (uint32_t i = 0; i < READERS; i++)
@@ -204,7 +205,8 @@ static void run(const char *name, unsigned shards)
 	im_store32_rel(&stop, 1);
 	while (n)
 		pthread_join(t[--n], NULL);
-	printf("\n    %llu reads (%llu hits, %llu busy), %llu writes (%llu refused), %llu scans, "
+	printf("\n    %llu reads (%llu hits, %llu busy), %llu writes (%llu refused), %llu "
+	       "scans, "
 	       "%llu wrong, %llu lost, %llu doubles ",
 	       (unsigned long long)reads, (unsigned long long)hits, (unsigned long long)busy,
 	       (unsigned long long)writes, (unsigned long long)refused,
@@ -255,7 +257,8 @@ static void threads__give_lines_back(void)
 	}
 	CU_ASSERT(ipcmap_stat(m, &st) == 0 && st.gets == 6000 && st.hits == 0);
 	{
-		/* 256 lines; had they been kept, the rest would have counted in the shared one */
+		/* 256 lines; had they been kept, the rest would have counted in the shared one
+		 */
 		uint64_t lines = 0;
 
 		for (uint32_t i = 0; i < m->seg->n_lines; i++)

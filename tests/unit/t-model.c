@@ -259,6 +259,60 @@ static void do_del(struct run *r, uint32_t k)
 		n->stored = false;
 }
 
+/* The same value and version, another life. */
+static void do_touch(struct run *r, uint32_t k)
+{
+	struct known *n = &r->keys[k];
+	struct ipcmap_put_options how;
+	size_t len = key_of(r, k);
+	int rc, want;
+
+	some_conditions(r, n, false, r->buf + VAL_CAP, &how);
+	some_life(r, &how);
+	how.flags |= IPCMAP_IF_PRESENT;
+	want = judged(r, n, &how);
+	rc = ipcmap_touch(r->m, r->key, len, &how);
+	if (rc == IPCMAP_LIMIT) {
+		r->n_limit++;
+		do_get(r, k);
+		return;
+	}
+	WANT(rc == want, "touch", rc, want);
+	if (rc == 0) {
+		n->expiry = life_of(r, n, how.ttl_ns);
+		do_get(r, k);
+	}
+}
+
+/* Sleep costs nothing here: compaction lets memory rest for a second. */
+static uint64_t slept;
+
+static int sleep_fast(uint32_t *word, uint32_t val, uint64_t timeout_ns)
+{
+	(void)word;
+	(void)val;
+	slept += timeout_ns;
+	return -ETIMEDOUT;
+}
+
+static uint64_t now_with_sleep(void)
+{
+	return im_os_real.now() + slept;
+}
+
+/* It moves each entry a few times at most, however full the map. */
+static void do_compact(struct run *r)
+{
+	uint64_t moved = kit_stat(r->m).cleaned;
+	uint32_t k = 0;
+	int rc = ipcmap_compact(r->m, NULL, NULL);
+
+	WANT(rc == 0, "compact", rc, 0);
+	moved = kit_stat(r->m).cleaned - moved;
+	WANT(moved <= 8 * kit_entries(r->m) + 1000, "compact: entries moved", moved,
+	     8 * kit_entries(r->m) + 1000);
+}
+
 static void do_take(struct run *r, uint32_t k)
 {
 	struct known *n = &r->keys[k];
@@ -378,14 +432,18 @@ static void do_one(struct run *r)
 
 	if (x < 3000)
 		do_get(r, k);
-	else if (x < 16000)
+	else if (x < 15000)
 		do_put(r, k);
+	else if (x < 16000)
+		do_touch(r, k);
 	else if (x < 18400)
 		do_del(r, k);
 	else if (x < 19500)
 		do_take(r, k);
 	else if (x < 19980)
 		kit_time += tick ? kit_below(&r->state, tick) : 0;
+	else if (x < 19986)
+		do_compact(r);
 	else if (x < 19996)
 		do_tune(r);
 	else if (x < 19998)
@@ -404,6 +462,8 @@ static void play(const char *name, const struct shape *g, uint64_t seed)
 	unsigned ops = T_SANITIZED ? g->ops / 4 : g->ops;
 
 	kit_clock_on();
+	kit_os.futex_wait = sleep_fast;
+	kit_os.now = now_with_sleep;
 	r.m = kit_made(name, g->mib * KIT_MIB, 0, g->shards);
 	r.keys = calloc(r.n_keys, sizeof(*r.keys));
 	r.val = malloc(VAL_CAP);
