@@ -248,6 +248,9 @@ static int make_chain(struct im_op *op, struct im_record *rec, uint64_t *ret_wor
 
 	if (len > (uint64_t)op->seg->n_extents * op->seg->extent_len)
 		return IPCMAP_TOOBIG;
+	/* before it takes all that others could use */
+	if (len > (uint64_t)im_load32_rlx(&op->seg->h->space.limit_n) * op->seg->extent_len)
+		return IPCMAP_LIMIT;
 	op->grow = op->seg->extent_len;
 	for (;;) {
 		r = im_large_make(op->seg, rec, &op->wait, ret_word);

@@ -176,8 +176,8 @@ int im_header_read(int fd, const char *path, const struct im_why *why, struct fm
 	return 0;
 }
 
-int im_header_check(int fd, const struct stat *st, const struct fmt_header *h, bool rdonly,
-		    const char *path, const struct im_why *why)
+static int check_once(int fd, const struct stat *st, const struct fmt_header *h, bool rdonly,
+		      const char *path, const struct im_why *why)
 {
 	int rc;
 
@@ -197,4 +197,22 @@ int im_header_check(int fd, const struct stat *st, const struct fmt_header *h, b
 		return im_why(why, -EBADF, "%s: truncated: %llu bytes of %llu", path,
 			      (unsigned long long)st->st_size, (unsigned long long)h->max_len);
 	return check_boot(h, path, why);
+}
+
+/* @st, @h and the creator's lock were looked at one after the other: it may have ended between. */
+int im_header_check(int fd, const struct stat *st, const struct fmt_header *h, bool rdonly,
+		    const char *path, const struct im_why *why)
+{
+	const struct im_why quiet = {NULL, 0};
+	struct fmt_header again;
+	struct stat now;
+	int rc = check_once(fd, st, h, rdonly, path, why);
+
+	if (rc != -EBADF)
+		return rc;
+	if (im_os->owner_locked(fd, IM_CREATE_BYTE) == 0 &&
+	    (fstat(fd, &now) < 0 || im_header_read(fd, path, &quiet, &again) < 0 ||
+	     check_once(fd, &now, &again, rdonly, path, &quiet) != 0))
+		return rc;
+	return im_why(why, -EAGAIN, "%s: still being created", path);
 }
