@@ -36,7 +36,7 @@ TOOL_SRC := $(wildcard tools/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(B)/%.o)
 TESTLIB_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
-# one program from all suites of each of these folders; helpers programs beside them
+# one program from all suites of these folders
 SUITES   := unit race crash
 SUITE_SRC := $(foreach s,$(SUITES),$(wildcard tests/$(s)/t-*.c))
 SUITE_OBJ := $(SUITE_SRC:%.c=$(B)/%.o)

@@ -79,7 +79,7 @@ struct fmt_extent {
 	uint32_t next;
 	uint32_t prev; /* shard's list only */
 	/* under the shard lock */
-	uint32_t fill;   /* bytes appended; stored with release after the entry's bytes */
+	uint32_t fill;   /* bytes appended; through the redo list, after the entry's bytes */
 	uint32_t backed; /* 1: memory was reserved for it (under the space lock) */
 	uint64_t books;  /* low half: live bytes, of entries that count (meaningless below the
 			  * floor); high half: named bytes, of entries that a tag names */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * t-room.c - the extents of a shard while somebody else keeps the space lock
+ * t-room.c - writers without what they need: the space lock, an owner slot
  */
 #include "kit.h"
 
@@ -101,7 +101,48 @@ static void room__writes_that_need_no_extent_do_not_wait_for_the_space_lock(void
 	kit_gone(m);
 }
 
+/* The parent's map, without a descriptor or a name to reopen it by. */
+static int write_without_a_slot(void *arg)
+{
+	char buf[16];
+	uint64_t key = 1;
+	size_t len;
+
+	(void)arg;
+	for (unsigned i = 0; i < 3; i++) {
+		if (put_number(1, 8) != IPCMAP_PERM || put_number(1, 4000) != IPCMAP_PERM ||
+		    ipcmap_del(m, &key, sizeof(key)) != IPCMAP_PERM)
+			return 1;
+		if (ipcmap_get(m, &key, sizeof(key), buf, sizeof(buf), &len) || len != 10)
+			return 2;
+	}
+	return ipcmap_why(m)[0] ? 0 : 3;
+}
+
+static int fork_without_descriptors(void *arg)
+{
+	(void)arg;
+	if (ipcmap_open(m->seg->name, NULL, &m) || put_number(1, 10) ||
+	    unlink(m->seg->name))
+		return 4;
+	closefrom(3);
+	return t_ok(t_run(write_without_a_slot, NULL)) ? 0 : 5;
+}
+
+/* Its first write was refused, and the next ones went on without any lock. */
+static void room__forked_child_without_a_slot_never_writes(void)
+{
+	struct ipcmap *kept = m = kit_made(T_NAME, 2 * KIT_MIB, 0, 1);
+
+	CU_ASSERT(t_ok(t_run(fork_without_descriptors, NULL)));
+	m = kept;
+	CU_ASSERT(kit_entries(m) == 1);
+	kit_gone(m);
+}
+
 static CU_TestInfo tests[] = {
+	{"a forked child without a slot never writes",
+	 room__forked_child_without_a_slot_never_writes},
 	{"extents that wait to be freed are not released again",
 	 room__extents_that_wait_to_be_freed_are_not_released_again},
 	{"writes that need no extent do not wait for the space lock",
