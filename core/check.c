@@ -15,6 +15,7 @@
 #include "redo.h"
 #include "shard.h"
 #include "space.h"
+#include "value.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -158,6 +159,8 @@ static void check_slot(struct checker *c, const struct fmt_bucket *b, unsigned i
 	}
 	if (e.flags & FMT_F_LARGE)
 		check_chain_of(c, &e);
+	if (im_value_verify(c->m->seg, &e) == -EUCLEAN)
+		found(c, "value.I1: bucket %" PRIu64 " names a value that does not unpack", at);
 }
 
 static bool same_key(const struct checker *c, uint32_t a, uint32_t b)

@@ -62,13 +62,17 @@ static_assert(offsetof(struct fmt_bucket, ref) == 20, "layout");
  *   FMT_F_TTL    8 bytes   expiry, ns of the host's monotonic clock
  *   FMT_F_LARGE  16 bytes  struct fmt_chain; the value lies in its extents
  *   FMT_F_FARKEY with LARGE: the key lies there too, before the value
+ *   FMT_F_PACKED the value is compressed, core/codec.h; val_len is what it takes so
  */
 #define FMT_ENTRY_HEAD 16u
 #define FMT_VERSION_MASK ((UINT64_C(1) << 48) - 1)
 #define FMT_F_TTL 1u
 #define FMT_F_LARGE 2u
 #define FMT_F_FARKEY 4u
-#define FMT_F_KNOWN 7u
+#define FMT_F_PACKED 8u
+#define FMT_F_KNOWN 15u
+
+#define FMT_BLOCK 65536u /* raw bytes in a block of a packed value; the last has fewer */
 
 struct fmt_chain {
 	uint32_t first; /* extents linked by next in the table */

@@ -69,6 +69,8 @@ extern "C" {
 
 struct ipcmap; /* an attached map; see ipcmap_open() */
 
+#define IPCMAP_COMPRESS_OFF UINT32_MAX   /* compress: no value */
+
 /* struct ipcmap_options flags */
 #define IPCMAP_CREATE 1u    /* make the segment if it is not there */
 #define IPCMAP_EXCL 2u      /* with CREATE: EXISTS if it is there */
@@ -89,7 +91,7 @@ struct ipcmap_options {
 	uint64_t ttl_ns;      /* default life of entries; 0 and IPCMAP_TTL_NONE: for ever */
 	uint64_t deadline_ns; /* default wait of this handle's writes; 0: 2 s */
 	unsigned evict;       /* reserved, must be 0 */
-	unsigned compress;    /* reserved, must be 0 */
+	unsigned compress;    /* compress values of so many bytes; 0: default OFF, else leave */
 	char *why;            /* room for one line on failure: what and where; may be NULL */
 	size_t why_cap;       /* bytes of room in why */
 };
@@ -444,8 +446,11 @@ struct ipcmap_stat {
 	uint64_t expired;      /* entries whose memory was reclaimed after they expired */
 	uint64_t takeovers;    /* shard locks taken over from dead processes */
 	uint64_t waits;        /* sleeps for a shard lock */
+	uint64_t compress_raw; /* bytes of the values that were compressed, since creation */
+	uint64_t compress_stored; /* what they took */
 	uint64_t buckets;      /* index buckets without overflow buckets */
 	uint64_t overflows;    /* overflow buckets in use */
+	uint32_t compress;     /* shortest value that is compressed; IPCMAP_COMPRESS_OFF */
 	uint32_t shards;
 	uint32_t attached;     /* owner slots held by living processes */
 	uint32_t owners;       /* owner slots in all */

@@ -111,51 +111,71 @@ void im_large_unhook(struct im_op *op, const struct fmt_chain *c, uint64_t large
 	im_redo_set32(op, &s->free_n, c->n);
 }
 
-/* The piece that holds byte *off of the chain; *off becomes its place in there. */
-static uint32_t seek(const struct im_seg *seg, const struct fmt_chain *c, uint64_t *off)
+struct im_large_pos im_large_seek(const struct im_seg *seg, const struct fmt_chain *c,
+				  uint64_t off)
 {
-	uint32_t ext = c->first;
+	struct im_large_pos at = {c->first, off};
 
-	for (; *off >= seg->extent_len && ext < seg->n_extents; *off -= seg->extent_len)
-		ext = im_load32_rlx(&seg->table[ext].next);
-	return ext;
+	for (; at.off >= seg->extent_len && at.ext < seg->n_extents; at.off -= seg->extent_len)
+		at.ext = im_load32_rlx(&seg->table[at.ext].next);
+	return at;
+}
+
+/* The bytes of this piece from here on, at most @len; NULL when there is no such piece. */
+static const unsigned char *piece(const struct im_seg *seg, struct im_large_pos *at,
+				  uint64_t len, uint64_t *ret_n)
+{
+	const unsigned char *p;
+
+	if (at->off >= seg->extent_len && at->ext < seg->n_extents) {
+		at->ext = im_load32_rlx(&seg->table[at->ext].next);
+		at->off = 0;
+	}
+	if (at->ext >= seg->n_extents)
+		return NULL;
+	*ret_n = min_u64(seg->extent_len - at->off, len);
+	p = im_seg_extent(seg, at->ext) + at->off;
+	at->off += *ret_n;
+	return p;
+}
+
+int im_large_next(const struct im_seg *seg, struct im_large_pos *at, void *buf, uint64_t len)
+{
+	unsigned char *to = buf;
+	uint64_t n;
+
+	for (; len; len -= n) {
+		const unsigned char *p = piece(seg, at, len, &n);
+
+		if (!p)
+			return -EUCLEAN;
+		im_copy_racy(to, p, n);
+		to += n;
+	}
+	return 0;
 }
 
 int im_large_copy(const struct im_seg *seg, const struct fmt_chain *c, uint64_t off, void *buf,
 		  uint64_t len)
 {
-	uint32_t ext = seek(seg, c, &off);
-	unsigned char *to = buf;
+	struct im_large_pos at = im_large_seek(seg, c, off);
 
-	while (len) {
-		uint64_t n = min_u64(seg->extent_len - off, len);
-
-		if (ext >= seg->n_extents)
-			return -EUCLEAN;
-		im_copy_racy(to, im_seg_extent(seg, ext) + off, n);
-		to += n;
-		len -= n;
-		off = 0;
-		ext = im_load32_rlx(&seg->table[ext].next);
-	}
-	return 0;
+	return im_large_next(seg, &at, buf, len);
 }
 
 int im_large_equal(const struct im_seg *seg, const struct fmt_chain *c, uint64_t off,
 		   const void *want, uint64_t len)
 {
-	uint32_t ext = seek(seg, c, &off);
+	struct im_large_pos at = im_large_seek(seg, c, off);
 	const unsigned char *w = want;
+	uint64_t n;
 
-	while (len) {
-		uint64_t n = min_u64(seg->extent_len - off, len);
+	for (; len; len -= n) {
+		const unsigned char *p = piece(seg, &at, len, &n);
 
-		if (ext >= seg->n_extents || !im_key_equal(im_seg_extent(seg, ext) + off, w, n))
+		if (!p || !im_key_equal(p, w, n))
 			return 0;
 		w += n;
-		len -= n;
-		off = 0;
-		ext = im_load32_rlx(&seg->table[ext].next);
 	}
 	return 1;
 }

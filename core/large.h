@@ -32,7 +32,16 @@ void im_large_drop(struct im_seg *seg, const struct im_record *rec);
  */
 void im_large_unhook(struct im_op *op, const struct fmt_chain *c, uint64_t large);
 
-/* Copy len bytes from off of the chain; -EUCLEAN when its links lead nowhere. Racy. */
+/* A place in a chain; copying moves it on. -EUCLEAN when the links lead nowhere. Racy. */
+struct im_large_pos {
+	uint32_t ext;
+	uint64_t off;
+};
+struct im_large_pos im_large_seek(const struct im_seg *seg, const struct fmt_chain *c,
+				  uint64_t off);
+int im_large_next(const struct im_seg *seg, struct im_large_pos *at, void *buf, uint64_t len);
+
+/* Copy len bytes from off of the chain; likewise. */
 int im_large_copy(const struct im_seg *seg, const struct fmt_chain *c, uint64_t off, void *buf,
 		  uint64_t len);
 /* 1 equal, 0 not (or broken links). Racy. */

@@ -27,6 +27,7 @@
 #define SMALL (UINT64_C(16) << 20) /* maps below this get fewer owners, lines and tables */
 #define TABLES_SMALL 16u
 #define DEADLINE_DEFAULT_NS UINT64_C(2000000000)
+#define PACK_MIN_LEAST 64u /* fewer bytes seldom compress by the header of a block */
 #define PATIENCE 2000u /* 1 ms pauses while another process creates the segment */
 
 static unsigned log2_floor(uint64_t n)
@@ -86,6 +87,12 @@ static int choose_shards(const struct ipcmap_options *o, struct im_seg_create *c
 	return 0;
 }
 
+/* IPCMAP_COMPRESS_OFF is above every length. */
+static uint32_t pack_min(const struct ipcmap_options *o)
+{
+	return o->compress < PACK_MIN_LEAST ? PACK_MIN_LEAST : o->compress;
+}
+
 static int choose(const struct ipcmap_options *o, struct im_seg_create *c,
 		  const struct im_why *why)
 {
@@ -124,6 +131,7 @@ static int choose(const struct ipcmap_options *o, struct im_seg_create *c,
 	c->mode = o->mode ? o->mode : 0600;
 	c->gid = o->group;
 	c->ttl_ns = o->ttl_ns ? o->ttl_ns : IPCMAP_TTL_NONE;
+	c->pack_min = o->compress ? pack_min(o) : IPCMAP_COMPRESS_OFF;
 	c->reserve = o->flags & IPCMAP_RESERVE;
 	c->build = build;
 	return 0;
@@ -178,6 +186,8 @@ static int set_limits(struct im_seg *seg, const struct ipcmap_options *o,
 			      (unsigned long long)o->limit);
 	if (o->ttl_ns)
 		im_store_rlx(&seg->h->ttl_ns, o->ttl_ns);
+	if (o->compress)
+		im_store32_rlx(&seg->h->pack_min, pack_min(o));
 	return 0;
 }
 
@@ -248,9 +258,8 @@ static int open_seg(const char *name, const struct ipcmap_options *o, const stru
 		return r;
 	if (o->flags & IPCMAP_CREATE && o->flags & IPCMAP_RDONLY)
 		return im_why(why, IPCMAP_INVALID, "%s: CREATE with RDONLY", name);
-	if (o->evict || o->compress)
-		return im_why(why, IPCMAP_INVALID, "%s: evict and compress are not supported",
-			      name);
+	if (o->evict)
+		return im_why(why, IPCMAP_INVALID, "%s: evict is not supported", name);
 	im_owner_word = owner_word;
 	return o->flags & IPCMAP_CREATE ? create(path, o, why, ret_seg)
 					: attach(path, o, why, ret_seg);

@@ -39,6 +39,7 @@
 #include "large.h"
 #include "os.h"
 #include "owner.h"
+#include "value.h"
 
 #define TRIES 16u
 #define LONG 4096u
@@ -64,17 +65,18 @@ static bool seq_moved(const struct get *g)
 	return im_load_acq(&g->s->reclaim_seq) != g->seq;
 }
 
-static void set_value(struct ipcmap_value *v, const struct im_entry *e, uint64_t left)
+static void set_value(struct ipcmap_value *v, const struct im_entry *e, uint64_t len,
+		      uint64_t left)
 {
-	v->len = e->val_len;
+	v->len = len;
 	v->version = e->version;
 	v->ttl_left_ns = left;
 	v->type = e->type;
 }
 
 /* Validated bytes from here on: is it there, and does it fit? */
-im_inline int judge(const struct get *g, const struct im_entry *e, uint64_t expiry,
-		    struct ipcmap_value *v, bool wanted)
+im_inline int judge(const struct get *g, const struct im_entry *e, uint64_t len,
+		    uint64_t expiry, struct ipcmap_value *v, bool wanted)
 {
 	uint64_t left = IPCMAP_TTL_NONE;
 
@@ -87,8 +89,20 @@ im_inline int judge(const struct get *g, const struct im_entry *e, uint64_t expi
 			return IPCMAP_NOTFOUND;
 		left = expiry - now;
 	}
-	set_value(v, e, left);
-	return wanted && unlikely(v->cap < e->val_len) ? IPCMAP_SHORT : 0;
+	set_value(v, e, len, left);
+	return wanted && unlikely(v->cap < len) ? IPCMAP_SHORT : 0;
+}
+
+/* Judge an entry and copy its value, wherever it lies; the caller validates. */
+static im_cold int judge_and_copy(const struct get *g, const struct im_entry *e,
+				  uint64_t expiry, struct ipcmap_value *v, bool wanted)
+{
+	uint64_t len = 0;
+	int r = im_value_len(g->m->seg, e, &len);
+
+	if (!r)
+		r = judge(g, e, len, expiry, v, wanted);
+	return r || !wanted ? r : im_value_copy(g->m->seg, e, v->buf, len);
 }
 
 /* The value in a chain: judged by the generation of its first extent. */
@@ -99,7 +113,7 @@ static im_cold int read_large(const struct get *g, const struct im_entry *e, uin
 	struct fmt_chain c;
 	uint64_t word;
 	bool equal = true;
-	int r = 0, got = 0;
+	int r = 0;
 
 	im_entry_chain(e, &c);
 	if (c.first >= seg->n_extents)
@@ -111,17 +125,12 @@ static im_cold int read_large(const struct get *g, const struct im_entry *e, uin
 	crash("read.large");
 	if (e->flags & FMT_F_FARKEY)
 		equal = im_large_equal(seg, &c, 0, g->key, e->key_len);
-	if (equal) {
-		r = judge(g, e, expiry, v, wanted);
-		if (!r && wanted)
-			got = im_large_copy(seg, &c,
-					    e->flags & FMT_F_FARKEY ? e->key_len : 0, v->buf,
-					    e->val_len);
-	}
+	if (equal)
+		r = judge_and_copy(g, e, expiry, v, wanted);
 	im_read_barrier();
 	if (im_load_acq(&seg->table[c.first].word) != word)
 		return AGAIN;
-	return !equal ? NO_MATCH : got ? got : r;
+	return equal ? r : NO_MATCH;
 }
 
 /* Judge by the generation of the entry's extent. */
@@ -148,9 +157,7 @@ static im_cold int read_careful(const struct get *g, uint32_t ref, struct ipcmap
 		/* judges by the chain alone: the descriptor may move meanwhile */
 		return read_large(g, &e, expiry, v, wanted);
 	} else {
-		r = judge(g, &e, expiry, v, wanted);
-		if (!r && wanted)
-			im_copy_racy(v->buf, im_entry_val(&e), e.val_len);
+		r = judge_and_copy(g, &e, expiry, v, wanted);
 	}
 	crash("read.copied");
 	im_read_barrier();
@@ -168,7 +175,7 @@ im_inline int follow(const struct get *g, uint32_t ref, struct ipcmap_value *v, 
 		return read_careful(g, ref, v, wanted);
 	if (unlikely(!im_entry_view(g->m->seg, ref, &e)) || e.key_len != g->key_len)
 		return NO_MATCH;
-	if (unlikely(e.flags & FMT_F_LARGE || e.val_len > LONG))
+	if (unlikely(e.flags & (FMT_F_LARGE | FMT_F_PACKED) || e.val_len > LONG))
 		return read_careful(g, ref, v, wanted);
 	if (unlikely(!im_key_equal(im_entry_key(&e), g->key, e.key_len)))
 		return NO_MATCH;
@@ -179,7 +186,7 @@ im_inline int follow(const struct get *g, uint32_t ref, struct ipcmap_value *v, 
 	crash("read.copied");
 	if (unlikely(seq_moved(g)))
 		return AGAIN;
-	return judge(g, &e, expiry, v, wanted);
+	return judge(g, &e, e.val_len, expiry, v, wanted);
 }
 
 /* Nothing in the chain of bucket @b fits. */

@@ -2,13 +2,14 @@
 /*
  * request.c - what a write asks of the entry that is there: conditions, its value
  *
- * A large value is never copied under the lock. It is read as any reader does, and under the
- * lock its version must still be the same; else it is read again, until the deadline.
+ * A large or compressed value is never copied under the lock. It is read as any reader does,
+ * and under the lock its version must still be the same; else it is read again, until the
+ * deadline.
  */
 #include "request.h"
 
-#include "large.h"
 #include "read.h"
+#include "value.h"
 
 const struct ipcmap_put_options im_request_plain = IPCMAP_PUT_INIT;
 
@@ -25,22 +26,10 @@ bool im_request_alive(struct im_op *op, const struct im_entry *e)
 	       (!(e->flags & FMT_F_TTL) || im_entry_expiry(e) > im_op_now(op));
 }
 
-static bool value_equals(struct im_op *op, const struct im_entry *e, const void *want,
-			 size_t len)
-{
-	struct fmt_chain c;
-
-	if (e->val_len != len)
-		return false;
-	if (!(e->flags & FMT_F_LARGE))
-		return im_key_equal(im_entry_val(e), want, len);
-	im_entry_chain(e, &c);
-	return im_large_equal(op->seg, &c, e->flags & FMT_F_FARKEY ? e->key_len : 0, want, len);
-}
-
 int im_request_check(struct im_op *op, const struct im_request *q, const struct im_entry *e)
 {
 	const struct ipcmap_put_options *how = q->how;
+	int r;
 
 	if (!(how->flags & ~IPCMAP_IF_ABSENT))
 		return how->flags && e ? IPCMAP_EXISTS : 0;
@@ -50,9 +39,10 @@ int im_request_check(struct im_op *op, const struct im_request *q, const struct 
 		return IPCMAP_EXISTS;
 	if (how->flags & IPCMAP_IF_VERSION && e->version != how->version)
 		return IPCMAP_MISMATCH;
-	if (how->flags & IPCMAP_IF_EQUAL && !value_equals(op, e, how->equal, how->equal_len))
-		return IPCMAP_MISMATCH;
-	return 0;
+	if (!(how->flags & IPCMAP_IF_EQUAL))
+		return 0;
+	r = im_value_equal(op->seg, e, how->equal, how->equal_len);
+	return r < 0 ? r : r ? 0 : IPCMAP_MISMATCH;
 }
 
 /* Copy the present value out, when it is wanted. @r is what the call would return. */
@@ -60,7 +50,8 @@ int im_request_show(struct im_op *op, const struct im_request *q, const struct i
 		    int r)
 {
 	struct ipcmap_value *v = q->old;
-	uint64_t expiry;
+	uint64_t expiry, len = 0;
+	int bad;
 
 	if (!v)
 		return r;
@@ -73,10 +64,13 @@ int im_request_show(struct im_op *op, const struct im_request *q, const struct i
 		}
 		return r;
 	}
-	v->len = e->val_len;
-	if (v->cap < e->val_len)
+	bad = im_value_len(op->seg, e, &len);
+	if (bad)
+		return bad;
+	v->len = len;
+	if (v->cap < len)
 		return r ? r : IPCMAP_SHORT;
-	if (!(e->flags & FMT_F_LARGE))
+	if (!(e->flags & (FMT_F_LARGE | FMT_F_PACKED)))
 		im_copy_racy(v->buf, im_entry_val(e), e->val_len);
 	else if (q->seen != e->version)
 		return IM_LOOK;
@@ -87,7 +81,7 @@ int im_request_show(struct im_op *op, const struct im_request *q, const struct i
 	return r;
 }
 
-/* A large value is copied outside the lock; under it the version must still be the same. */
+/* Such a value is copied outside the lock; under it the version must still be the same. */
 int im_request_look(struct im_op *op, struct im_request *q)
 {
 	struct ipcmap_value v = {.buf = q->old->buf, .cap = q->old->cap};

@@ -14,7 +14,7 @@
 struct im_request {
 	const struct ipcmap_put_options *how; /* never NULL */
 	struct ipcmap_value *old; /* may be NULL */
-	uint64_t seen; /* version of the large value that was copied to old outside the lock */
+	uint64_t seen; /* version of the value that was copied to old outside the lock */
 	unsigned looks; /* how often */
 	/*
 	 * NULL, or: complete the record from the entry that is there (NULL: none), once the
@@ -39,7 +39,7 @@ int im_request_check(struct im_op *op, const struct im_request *q, const struct 
 
 /*
  * Copy the present value out, when it is wanted. @r is what the call would return; what it
- * returns in the end comes back. IM_LOOK: a large value, copy it without the lock first.
+ * returns in the end comes back. IM_LOOK: large or compressed, copy it without the lock first.
  */
 int im_request_show(struct im_op *op, const struct im_request *q, const struct im_entry *e,
 		    int r);

@@ -12,7 +12,7 @@
  * A key that is there throughout is in its chain whenever that is copied, and its point lies
  * in exactly one of the ranges passed: it is shown exactly once. (The point filter drops
  * keys before the cursor: a range that was passed whole may come again only in part.)
- * Values that do not fit the buffer's way, in extents of their own, are read when shown.
+ * Values in extents of their own, and compressed ones, are read when shown.
  */
 #include "scan.h"
 
@@ -21,6 +21,7 @@
 #include "os.h"
 #include "read.h"
 #include "shard.h"
+#include "value.h"
 
 #include <stdlib.h>
 
@@ -40,7 +41,7 @@ struct found {
 	struct ipcmap_item item; /* key and val are set when shown */
 	uint64_t floor_version;
 	size_t size;
-	bool large;
+	bool apart; /* the value is read when shown */
 };
 
 struct scan {
@@ -115,23 +116,24 @@ static bool copy_entry(struct scan *sc, uint32_t ref)
 	struct im_entry e;
 	struct found f = {0};
 	unsigned char *to;
+	uint64_t len = 0;
 
-	if (!im_entry_view(seg, ref, &e))
+	if (!im_entry_view(seg, ref, &e) || im_value_len(seg, &e, &len))
 		return false;
-	f.large = e.flags & FMT_F_LARGE;
+	f.apart = e.flags & (FMT_F_LARGE | FMT_F_PACKED);
 	f.item.key_len = e.key_len;
-	f.item.val_len = e.val_len;
+	f.item.val_len = len;
 	f.item.version = e.version;
 	f.item.type = e.type;
 	f.item.ttl_left_ns = im_entry_expiry(&e); /* made relative when shown */
-	f.size = align_up(sizeof(f) + e.key_len + (vals && !f.large ? e.val_len : 0), 8);
+	f.size = align_up(sizeof(f) + e.key_len + (vals && !f.apart ? e.val_len : 0), 8);
 	to = grow(&sc->buf, f.size);
 	if (!to)
 		return true;
 	memcpy(to, &f, sizeof(f));
 	if (!copy_key(seg, &e, to + sizeof(f)))
 		return false;
-	if (vals && !f.large)
+	if (vals && !f.apart)
 		im_copy_racy(to + sizeof(f) + e.key_len, im_entry_val(&e), e.val_len);
 	sc->refs[sc->n++] = ref;
 	return true;
@@ -263,7 +265,7 @@ static int read_whole(const struct scan *sc, const struct ipcmap_item *it,
 	return r;
 }
 
-static int show_large(const struct scan *sc, const struct ipcmap_item *it,
+static int show_apart(const struct scan *sc, const struct ipcmap_item *it,
 		      int (*each)(void *arg, const struct ipcmap_item *item), void *arg)
 {
 	struct ipcmap_item copy = *it;
@@ -296,7 +298,7 @@ static int show(const struct scan *sc, const void *prefix, size_t prefix_len,
 		struct ipcmap_item it = f->item;
 
 		it.key = p + sizeof(*f);
-		if (!f->large && !(sc->flags & IPCMAP_SCAN_KEYS))
+		if (!f->apart && !(sc->flags & IPCMAP_SCAN_KEYS))
 			it.val = p + sizeof(*f) + it.key_len;
 		p += f->size;
 		if (it.version < floor || it.ttl_left_ns <= now ||
@@ -304,8 +306,8 @@ static int show(const struct scan *sc, const void *prefix, size_t prefix_len,
 			continue;
 		if (it.ttl_left_ns != UINT64_MAX)
 			it.ttl_left_ns -= now;
-		if (f->large && !(sc->flags & IPCMAP_SCAN_KEYS))
-			r = show_large(sc, &it, each, arg);
+		if (f->apart && !(sc->flags & IPCMAP_SCAN_KEYS))
+			r = show_apart(sc, &it, each, arg);
 		else
 			r = each(arg, &it);
 	}

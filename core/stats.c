@@ -61,6 +61,8 @@ static void add_line(const struct fmt_line *l, struct ipcmap_stat *ret)
 	ret->puts += im_load_rlx(&l->puts);
 	ret->dels += im_load_rlx(&l->dels);
 	ret->waits += im_load_rlx(&l->waits);
+	ret->compress_raw += im_load_rlx(&l->raw_len);
+	ret->compress_stored += im_load_rlx(&l->packed_len);
 }
 
 static void add_shard(const struct ipcmap *m, const struct fmt_shard *s, struct ipcmap_stat *ret)
@@ -96,6 +98,7 @@ int im_stats_get(struct ipcmap *m, struct ipcmap_stat *ret)
 	v.limit = im_load_rlx(&seg->h->space.limit);
 	v.max = seg->len;
 	v.ttl_ns = im_load_rlx(&seg->h->ttl_ns);
+	v.compress = im_load32_rlx(&seg->h->pack_min);
 	v.extent_len = seg->extent_len;
 	v.created = seg->h->created;
 	v.shards = m->n_shards;

@@ -85,7 +85,7 @@ static int present_number(const struct im_entry *old, int64_t *ret)
 {
 	unsigned char text[DIGITS_MAX];
 
-	if (old->flags & FMT_F_LARGE || old->val_len > DIGITS_MAX)
+	if (old->flags & (FMT_F_LARGE | FMT_F_PACKED) || old->val_len > DIGITS_MAX)
 		return IPCMAP_TYPE;
 	im_copy_racy(text, im_entry_val(old), old->val_len);
 	return parse(text, old->val_len, ret) ? 0 : IPCMAP_TYPE;

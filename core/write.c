@@ -2,7 +2,7 @@
 /*
  * write.c - the write protocol: put
  *
- *     (fill a large value) lock; find; decide; append; redo list: publish and account; unlock
+ *     (compress; fill a large value) lock; find; decide; append; redo list: publish and account; unlock
  *
  * Everything that can fail comes before the first change: conditions, room in the hot head, a
  * free slot. If memory is missing the lock is left, an extent is fetched, and all is
@@ -28,6 +28,7 @@
 #include "request.h"
 #include "room.h"
 #include "space.h"
+#include "value.h"
 
 /* The coarse clock's longest tick (HZ=100), twice: shorter lives might end before they begin. */
 #define TTL_MIN_NS UINT64_C(20000000)
@@ -325,6 +326,14 @@ int im_write_run(struct ipcmap *m, struct im_request *q, struct im_record *rec)
 	return r;
 }
 
+static void count_packed(struct ipcmap *m, uint64_t raw_len, uint64_t len)
+{
+	struct fmt_line *l = im_line(m->seg);
+
+	im_count_by(m->seg, l, &l->raw_len, raw_len);
+	im_count_by(m->seg, l, &l->packed_len, len);
+}
+
 int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *val,
 		 size_t val_len, const struct ipcmap_put_options *how,
 		 struct ipcmap_value *ret_old)
@@ -336,7 +345,19 @@ int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *
 				.val_len = (uint32_t)val_len,
 				.type = q.how->type,
 				.hash = im_hash(m->hash_seed, key, key_len)};
+	struct im_scratch scratch;
+	uint32_t raw_len;
+	bool packed;
+	int r;
 
+	raw_len = rec.val_len;
+	packed = raw_len >= im_load32_rlx(&m->seg->h->pack_min) && im_value_pack(&rec, &scratch);
 	im_large_plan(m->seg, &rec);
-	return im_write_run(m, &q, &rec);
+	r = im_write_run(m, &q, &rec);
+	if (!packed)
+		return r;
+	if (r == 0)
+		count_packed(m, raw_len, rec.val_len);
+	im_scratch_give(&scratch);
+	return r;
 }

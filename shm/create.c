@@ -51,6 +51,7 @@ static int plan(const char *path, const struct im_seg_create *how, const struct 
 		.n_shards = how->n_shards,
 		.user_len = how->user_len,
 		.ttl_ns = how->ttl_ns,
+		.pack_min = how->pack_min,
 	};
 	memcpy(h->user, how->user_geo, sizeof(h->user));
 	im_os_boot_id(h->boot_id);

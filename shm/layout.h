@@ -116,7 +116,8 @@ struct fmt_line {
 	uint64_t puts;
 	uint64_t dels;
 	uint64_t waits;
-	uint64_t spare[2];
+	uint64_t raw_len;    /* bytes of values that were compressed */
+	uint64_t packed_len; /* what they took then */
 };
 static_assert(sizeof(struct fmt_line) == 64, "one line per thread");
 static_assert(offsetof(struct fmt_line, gets) == 8, "layout");
@@ -186,7 +187,9 @@ struct fmt_header {
 	uint8_t reserved0[832];
 	/* changed live, each by one store */
 	uint64_t ttl_ns; /* default life; UINT64_MAX: for ever */
-	uint64_t reserved1[7];
+	uint32_t pack_min; /* values of so many bytes are compressed; UINT32_MAX: none */
+	uint32_t reserved3;
+	uint64_t reserved1[6];
 	struct fmt_line shared; /* counters of threads without a line: atomic adds */
 	uint8_t reserved2[2816];
 	struct fmt_space space;

@@ -14,6 +14,7 @@
  */
 #include "owner.h"
 #include "life.h"
+#include "scratch.h"
 
 __thread struct im_tls im_tls __attribute__((tls_model("initial-exec")));
 
@@ -95,6 +96,7 @@ void im_owner_thread_end(void *unused)
 	struct im_tls *t = &im_tls;
 
 	(void)unused;
+	im_scratch_thread_end();
 	if (im_life_lock() < 0)
 		return;
 	for (unsigned i = 0; i < IM_SEGS; i++) {

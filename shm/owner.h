@@ -94,12 +94,18 @@ im_inline struct fmt_line *im_line(struct im_seg *seg)
 }
 
 /* One more; the line has one writer, except the shared one. */
-im_inline void im_count(const struct im_seg *seg, struct fmt_line *line, uint64_t *counter)
+im_inline void im_count_by(const struct im_seg *seg, struct fmt_line *line, uint64_t *counter,
+			   uint64_t n)
 {
 	if (unlikely(line == &seg->h->shared))
-		im_add_rlx(counter, 1);
+		im_add_rlx(counter, n);
 	else
-		im_store_rlx(counter, im_load_rlx(counter) + 1);
+		im_store_rlx(counter, im_load_rlx(counter) + n);
+}
+
+im_inline void im_count(const struct im_seg *seg, struct fmt_line *line, uint64_t *counter)
+{
+	im_count_by(seg, line, counter, 1);
 }
 
 #endif

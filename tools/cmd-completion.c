@@ -88,7 +88,7 @@ static void bash_words(const struct verb *v, bool with_arg)
 	bool first = true;
 
 	for (const struct opt *o = v->opts; o->name; o++) {
-		if (with_arg && !o->arg)
+		if (with_arg && !opt_needs_arg(o))
 			continue;
 		printf("%s--%s", first ? "" : with_arg ? "|" : " ", o->name);
 		if (with_arg && o->id < OPT_HELP)
@@ -102,7 +102,7 @@ static void bash_words(const struct verb *v, bool with_arg)
 static bool has_arg(const struct verb *v)
 {
 	for (const struct opt *o = v->opts; o->name; o++)
-		if (o->arg)
+		if (opt_needs_arg(o))
 			return true;
 	return false;
 }
@@ -185,11 +185,11 @@ static void zsh_option(const struct opt *o)
 		if (letter)
 			printf(" \\\n\t\t\t'-%c", o->id);
 		else
-			printf(" \\\n\t\t\t'--%s%s", o->name, o->arg ? "=" : "");
+			printf(" \\\n\t\t\t'--%s%s", o->name, opt_needs_arg(o) ? "=" : "");
 		putchar('[');
 		zsh_text(o->help);
 		putchar(']');
-		if (o->arg) {
+		if (opt_needs_arg(o)) {
 			putchar(':');
 			zsh_text(o->arg);
 			putchar(':');
@@ -264,7 +264,7 @@ static void fish_option(const struct verb *v, const struct opt *o)
 	       o->name);
 	if (o->id < OPT_HELP)
 		printf(" -s %c", o->id);
-	printf("%s -d '", o->arg ? " -x" : "");
+	printf("%s -d '", opt_needs_arg(o) ? " -x" : "");
 	for (const char *s = o->help; *s; s++) {
 		if (*s == '\'' || *s == '\\')
 			putchar('\\');

@@ -9,7 +9,9 @@
 #include "cmd.h"
 #include "out.h"
 
-enum { MAX_SIZE = OPT_OWN, MODE, GROUP, TTL, RESERVE, EXIST_OK };
+#define COMPRESS_DEFAULT 512u
+
+enum { MAX_SIZE = OPT_OWN, MODE, GROUP, TTL, COMPRESS, RESERVE, EXIST_OK };
 
 static const struct opt opts[] = {
 	{'s', "size", "S", "the map's limit, everything in (64M)"},
@@ -18,6 +20,7 @@ static const struct opt opts[] = {
 	{MODE, "mode", "0660", "permission bits (0600)"},
 	{GROUP, "group", "G", "group, by name or number"},
 	{TTL, "ttl", "D", "life of entries stored without one (none)"},
+	{COMPRESS, "compress", "[=S]", "compress values of S bytes and more (512)"},
 	{RESERVE, "reserve", NULL, "take the memory of the whole size now"},
 	{EXIST_OK, "exist-ok", NULL, "an existing map is no error, and left as it is"},
 	OPT_ROW_TIMEOUT,
@@ -64,6 +67,10 @@ static void parse(struct args *a, struct ipcmap_options *o)
 			break;
 		case TTL:
 			o->ttl_ns = opt_ttl(a, optarg, NULL);
+			break;
+		case COMPRESS:
+			o->compress = optarg ? opt_compress(a, "--compress", optarg)
+					     : COMPRESS_DEFAULT;
 			break;
 		case RESERVE:
 			o->flags |= IPCMAP_RESERVE;

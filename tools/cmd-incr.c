@@ -29,7 +29,7 @@ static bool wants_more(const struct args *a, const char *word)
 	size_t len = strlen(word);
 
 	for (const struct opt *o = a->verb->opts; len > 2 && o->name; o++)
-		if (o->arg && strncmp(word, "--", 2) == 0 &&
+		if (opt_needs_arg(o) && strncmp(word, "--", 2) == 0 &&
 		    strncmp(o->name, word + 2, len - 2) == 0)
 			return true;
 	return false;

@@ -53,12 +53,15 @@ static void print_map(struct table *t, const struct ipcmap_stat *s)
 	table_row(t, "attached", text_number(s->attached).s, text);
 	table_row(t, "default ttl",
 		  s->ttl_ns == IPCMAP_TTL_NONE ? "none" : text_duration(s->ttl_ns).s, "");
+	table_row(t, "compress", s->compress == IPCMAP_COMPRESS_OFF ? "none"
+			: text_size(s->compress).s, s->compress == IPCMAP_COMPRESS_OFF ? ""
+			: "and longer");
 	table_row(t, "format", text_number(s->format).s, "");
 }
 
 static void print_memory(struct table *t, const struct ipcmap_stat *s)
 {
-	char text[64];
+	char text[96];
 
 	table_row(t, "", "", "");
 	snprintf(text, sizeof text, "can be raised to %s", text_size(s->max).s);
@@ -70,6 +73,11 @@ static void print_memory(struct table *t, const struct ipcmap_stat *s)
 	table_row(t, "  index", text_size(s->index_len).s, "");
 	table_row(t, "  snapshots", text_size(s->snapshot_len).s, "");
 	table_row(t, "live entries", text_size(s->live_len).s, "with headers");
+	if (s->compress_raw) {
+		snprintf(text, sizeof text, "stored as %s, %s", text_size(s->compress_stored).s,
+			 percent(s->compress_stored, s->compress_raw).s);
+		table_row(t, "compressed", text_size(s->compress_raw).s, text);
+	}
 	table_row(t, "extents of", text_size(s->extent_len).s, "");
 }
 
@@ -103,6 +111,7 @@ static json_t *to_json(const struct ipcmap_stat *s)
 	FIELD(snapshot_len);
 	FIELD(used), FIELD(limit), FIELD(max), FIELD(extent_len), FIELD(created);
 	FIELD(gets), FIELD(hits), FIELD(puts), FIELD(dels), FIELD(cleaned), FIELD(expired);
+	FIELD(compress_raw), FIELD(compress_stored);
 	FIELD(takeovers), FIELD(waits), FIELD(buckets), FIELD(overflows), FIELD(shards);
 	FIELD(attached), FIELD(owners), FIELD(format), FIELD(uid), FIELD(gid);
 #undef FIELD
@@ -110,6 +119,10 @@ static json_t *to_json(const struct ipcmap_stat *s)
 		json_object_set_new(o, "ttl_ns", json_null());
 	else
 		json_set_number(o, "ttl_ns", s->ttl_ns);
+	if (s->compress == IPCMAP_COMPRESS_OFF)
+		json_object_set_new(o, "compress", json_null());
+	else
+		json_set_number(o, "compress", s->compress);
 	snprintf(mode, sizeof mode, "%04o", s->mode & 07777);
 	json_object_set_new(o, "mode", json_string(mode));
 	return o;

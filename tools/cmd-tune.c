@@ -27,6 +27,11 @@ static void set_ttl(const struct args *a, const char *arg, struct ipcmap_options
 	o->ttl_ns = opt_ttl(a, arg, NULL);
 }
 
+static void set_compress(const struct args *a, const char *arg, struct ipcmap_options *o)
+{
+	o->compress = opt_compress(a, "compress", arg);
+}
+
 static struct text show_limit(const struct ipcmap_stat *s)
 {
 	return text_size(s->limit);
@@ -39,6 +44,13 @@ static struct text show_ttl(const struct ipcmap_stat *s)
 	return s->ttl_ns == IPCMAP_TTL_NONE ? none : text_duration(s->ttl_ns);
 }
 
+static struct text show_compress(const struct ipcmap_stat *s)
+{
+	struct text none = {"none"};
+
+	return s->compress == IPCMAP_COMPRESS_OFF ? none : text_size(s->compress);
+}
+
 /* All that can be tuned; the notes at the end and one complaint name them too. */
 static const struct tunable {
 	const char *name;
@@ -49,6 +61,7 @@ static const struct tunable {
 } tunables[] = {
 	{"limit", "everything in; up to ", true, set_limit, show_limit},
 	{"ttl", "life of entries stored without one", false, set_ttl, show_ttl},
+	{"compress", "shortest value that is compressed", false, set_compress, show_compress},
 };
 #define N_TUNABLES (sizeof tunables / sizeof *tunables)
 
@@ -66,7 +79,7 @@ static void parse(const struct args *a, const char *arg, struct ipcmap_options *
 			return;
 		}
 	}
-	args_usage(a, "%s: no such option of a map; there are limit and ttl", arg);
+	args_usage(a, "%s: no such option of a map; there are limit, ttl and compress", arg);
 }
 
 static void print(const struct ipcmap_stat *s)
@@ -93,6 +106,10 @@ static void print_json(const struct ipcmap_stat *s)
 		json_object_set_new(obj, "ttl_ns", json_null());
 	else
 		json_set_number(obj, "ttl_ns", s->ttl_ns);
+	if (s->compress == IPCMAP_COMPRESS_OFF)
+		json_object_set_new(obj, "compress", json_null());
+	else
+		json_set_number(obj, "compress", s->compress);
 	out_json(obj);
 }
 
@@ -137,10 +154,11 @@ static int run(struct args *a)
 const struct verb cmd_tune = {
 	.name = "tune",
 	.operands = "NAME [OPT=VALUE]...",
-	.summary = "change a live map: limit=1G ttl=5m",
+	.summary = "change a live map: limit=1G ttl=5m compress=1K",
 	.opts = opts,
 	.notes = "limit=S    everything in, up to the --max-size of its creation\n"
 		 "ttl=D      life of entries stored without one; 'none'\n"
+		 "compress=S shortest value to compress from now on; 'none'\n"
 		 "\n"
 		 "Prints what is true then; without OPT=VALUE it changes nothing. A limit "
 		 "below\n"

@@ -24,10 +24,15 @@ void args_start(struct args *a, const struct verb *verb, int argc, char **argv)
 	*a = (struct args){.verb = verb, .argc = argc, .argv = argv};
 	a->shorts[s++] = ':'; /* tells a missing argument from an unknown option */
 	for (const struct opt *o = verb->opts; o->name; o++) {
-		a->longs[n++] = (struct option){o->name, o->arg != NULL, NULL, o->id};
+		a->longs[n++] = (struct option){
+			o->name,
+			opt_needs_arg(o) ? required_argument
+			: o->arg         ? optional_argument
+					 : no_argument,
+			NULL, o->id};
 		if (o->id < OPT_HELP) {
 			a->shorts[s++] = (char)o->id;
-			if (o->arg)
+			if (opt_needs_arg(o))
 				a->shorts[s++] = ':';
 		}
 	}
@@ -264,6 +269,18 @@ uint64_t opt_duration(const struct args *a, const char *what, const char *arg)
 	return ns;
 }
 
+unsigned opt_compress(const struct args *a, const char *what, const char *arg)
+{
+	uint64_t n;
+
+	if (strcmp(arg, "none") == 0)
+		return IPCMAP_COMPRESS_OFF;
+	n = opt_size(a, what, arg);
+	if (n >= IPCMAP_COMPRESS_OFF)
+		args_usage(a, "%s %s: no value is so long", what, arg);
+	return (unsigned)n;
+}
+
 int opt_word(const struct args *a, const char *what, const char *arg, const char *zero,
 	     const char *one)
 {
@@ -304,7 +321,7 @@ static int spell(const struct opt *o, char *buf, size_t cap)
 
 	if (o->id < OPT_HELP)
 		snprintf(letter, sizeof letter, "-%c, ", o->id);
-	return snprintf(buf, cap, "%s--%s%s%s", letter, o->name, o->arg ? " " : "",
+	return snprintf(buf, cap, "%s--%s%s%s", letter, o->name, opt_needs_arg(o) ? " " : "",
 			o->arg ? o->arg : "");
 }
 

@@ -21,9 +21,15 @@ struct verb;
 struct opt {
 	int id;		  /* the short letter, or an OPT_ number when there is none */
 	const char *name; /* the long name */
-	const char *arg;  /* its argument's name in the help; NULL when it takes none */
+	const char *arg;  /* its argument's name in the help, "[=S]" if it may be left out; NULL: none */
 	const char *help;
 };
+
+/* Does a word have to follow? */
+static inline bool opt_needs_arg(const struct opt *o)
+{
+	return o->arg && *o->arg != '[';
+}
 
 /* Options that mean the same everywhere; args_next() deals with them by itself. */
 enum {
@@ -104,6 +110,9 @@ uint64_t opt_number(const struct args *a, const char *what, const char *arg, int
 		    uint64_t max);
 int64_t opt_integer(const struct args *a, const char *what, const char *arg);
 uint64_t opt_duration(const struct args *a, const char *what, const char *arg);
+
+/* The shortest value to compress; "none" is none. */
+unsigned opt_compress(const struct args *a, const char *what, const char *arg);
 
 /* Which of two words it is: 0 or 1. */
 int opt_word(const struct args *a, const char *what, const char *arg, const char *zero,

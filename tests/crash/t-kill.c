@@ -241,6 +241,7 @@ static void kill__loses_nothing(void)
 	o = t_shared(sizeof(*o));
 	name = T_NAME;
 	CU_ASSERT_FATAL(load_open(name, IPCMAP_CREATE, 4u << 20, 2, &m) == 0);
+	load_compress(m, 2000);
 	ipcmap_close(m);
 	/* read-only: this process is no owner, and its children inherit nothing that matters */
 	CU_ASSERT_FATAL(load_open(name, IPCMAP_RDONLY, 0, 0, &m) == 0);

@@ -27,7 +27,7 @@ struct load_head {
 	uint32_t pad;
 };
 
-/* Make a value of @len >= LOAD_MIN bytes. */
+/* Make a value of @len >= LOAD_MIN bytes; each random word stands there four times. */
 static inline void load_make(unsigned char *buf, uint32_t len, uint32_t key, uint32_t writer,
 			     uint64_t seq)
 {
@@ -35,13 +35,22 @@ static inline void load_make(unsigned char *buf, uint32_t len, uint32_t key, uin
 	uint64_t x = seq * UINT64_C(0x9e3779b97f4a7c15) + key;
 
 	for (uint32_t i = sizeof(h); i < len; i++) {
-		if (i % 8 == 0)
+		if (i % 32 == 0)
 			x = x * UINT64_C(6364136223846793005) + 1442695040888963407u;
 		buf[i] = (unsigned char)(x >> (i % 8 * 8));
 	}
 	memcpy(buf, &h, sizeof(h));
 	h.sum = XXH3_64bits(buf + sizeof(h.sum), len - sizeof(h.sum));
 	memcpy(buf, &h, sizeof(h));
+}
+
+/* From now on values of @len bytes are compressed. */
+static inline void load_compress(struct ipcmap *m, unsigned len)
+{
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+
+	o.compress = len;
+	CU_ASSERT(ipcmap_tune(m, &o) == 0);
 }
 
 /* Is it whole, of this key and writer? */

@@ -185,7 +185,7 @@ static void compare(void)
 	CU_ASSERT(ipcmap_entries(m, &n) == 0 && (n == there || !exact));
 }
 
-static void run(const char *name, unsigned shards)
+static void run(const char *name, unsigned shards, bool compressed)
 {
 	pthread_t t[WRITERS + READERS + 1];
 	unsigned n = 0;
@@ -196,6 +196,8 @@ static void run(const char *name, unsigned shards)
 	stop = 0;
 	CU_ASSERT_FATAL(load_open(name, IPCMAP_CREATE | IPCMAP_EXCL, 1u << 20, shards, &m) ==
 			0);
+	if (compressed)
+		load_compress(m, 100);
 	for (uint32_t i = 0; i < WRITERS; i++)
 		pthread_create(&t[n++], NULL, run_writer, (void *)(uintptr_t)i);
 	for (uint32_t i = 0; i < READERS; i++)
@@ -223,14 +225,20 @@ static void run(const char *name, unsigned shards)
 static void threads__see_what_was_written(void)
 {
 	exact = true;
-	run(T_NAME, 1);
-	run(T_NAME, 4);
+	run(T_NAME, 1, false);
+	run(T_NAME, 4, false);
+}
+
+static void threads__see_compressed_values_whole(void)
+{
+	exact = true;
+	run(T_NAME, 1, true);
 }
 
 static void threads__see_nothing_old_after_expiry_and_clear(void)
 {
 	exact = false;
-	run(T_NAME, 1);
+	run(T_NAME, 1, false);
 }
 
 /* ---- lines ---- */
@@ -271,6 +279,7 @@ static void threads__give_lines_back(void)
 
 static CU_TestInfo tests[] = {
 	{"threads see what was written", threads__see_what_was_written},
+	{"threads see compressed values whole", threads__see_compressed_values_whole},
 	{"threads see nothing old after expiry and clear",
 	 threads__see_nothing_old_after_expiry_and_clear},
 	{"threads that end give their lines back", threads__give_lines_back},
