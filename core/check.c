@@ -131,6 +131,7 @@ static void check_slot(struct checker *c, const struct fmt_bucket *b, unsigned i
 	uint32_t ref = im_load32_rlx(&b->ref[i]);
 	unsigned tag = im_tag_at(im_load_rlx(&b->tags[i >> 3]), i);
 	struct im_entry e;
+	struct im_value val;
 	struct fmt_extent *x;
 	uint64_t hash;
 
@@ -159,7 +160,8 @@ static void check_slot(struct checker *c, const struct fmt_bucket *b, unsigned i
 	}
 	if (e.flags & FMT_F_LARGE)
 		check_chain_of(c, &e);
-	if (im_value_verify(c->m->seg, &e) == -EUCLEAN)
+	im_value_find(c->m->seg, &e, &val);
+	if (im_value_verify(&val) == -EUCLEAN)
 		found(c, "value.I1: bucket %" PRIu64 " names a value that does not unpack", at);
 }
 
@@ -348,7 +350,7 @@ static void check_rest(struct checker *c)
 	uint32_t reserve = im_load32_rlx(&s->reserve);
 
 	for (uint32_t i = 0; i < im_load32_rlx(&s->n_index) && i < c->m->dir_cap; i++)
-		see(c, im_load32_rlx(&c->dir[i]), FMT_INDEX, "the directory");
+		see(c, im_dir_extent(c->m, im_load32_rlx(&c->dir[i])), FMT_INDEX, "the directory");
 	if (im_load32_rlx(&s->n_ovf_ext))
 		check_list(c, im_load32_rlx(&s->ovf_first), im_load32_rlx(&s->n_ovf_ext),
 			   FMT_INDEX, "the overflow list");

@@ -125,10 +125,15 @@ im_inline bool im_key_equal(const unsigned char *shared, const void *key, size_t
 	return true;
 }
 
+im_inline uint64_t im_key_differs(const unsigned char *shared, const void *key, size_t len)
+{
+	return !im_key_equal(shared, key, len);
+}
+
 #else
 
-/* Two overlapping words; whole words and a last one up to 64 bytes. */
-im_inline bool im_key_equal(const unsigned char *shared, const void *key, size_t len)
+/* 0 when equal. Two overlapping words; whole words and a last one up to 64 bytes. */
+im_inline uint64_t im_key_differs(const unsigned char *shared, const void *key, size_t len)
 {
 	const unsigned char *k = key;
 	uint64_t x = 0;
@@ -137,16 +142,21 @@ im_inline bool im_key_equal(const unsigned char *shared, const void *key, size_t
 		x = *(const im_word *)shared ^ *(const im_word *)k;
 		x |= *(const im_word *)(shared + len - 8) ^ *(const im_word *)(k + len - 8);
 		if (likely(len <= 16))
-			return x == 0;
+			return x;
 		if (len > 64)
-			return memcmp(shared, k, len) == 0;
+			return memcmp(shared, k, len) != 0;
 		for (size_t i = 8; i + 8 < len; i += 8)
 			x |= *(const im_word *)(shared + i) ^ *(const im_word *)(k + i);
-		return x == 0;
+		return x;
 	}
 	for (size_t i = 0; i < len; i++)
 		x |= (uint64_t)(shared[i] ^ k[i]);
-	return x == 0;
+	return x;
+}
+
+im_inline bool im_key_equal(const unsigned char *shared, const void *key, size_t len)
+{
+	return !im_key_differs(shared, key, len);
 }
 
 #endif

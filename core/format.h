@@ -5,7 +5,8 @@
  * The user area of the segment (shm/layout.h) holds
  *
  *   n_shards x struct fmt_shard      stride FMT_SHARD_LEN
- *   n_shards x uint32_t [dir_cap]    the index extents of each shard, in bucket order
+ *   n_shards x uint32_t [dir_cap]    the index extents of each shard, in bucket order, each
+ *                                    as its number times the buckets in an extent
  *   the snapshot area                struct fmt_snaps, tables, versions, pins
  *
  * Extents hold log entries, index buckets, overflow buckets or pieces of large values.

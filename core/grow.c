@@ -232,7 +232,7 @@ static void drop_extent(struct im_op *op)
 	im_redo_set(op, &s->reclaim_seq, im_load_rlx(&s->reclaim_seq) + 1);
 	im_redo_set32(op, &s->n_index, n - 1);
 	im_redo_set32(op, &s->image, 0);
-	im_room_free_later(op, im_load32_rlx(&op->dir[n - 1]));
+	im_room_free_later(op, im_dir_extent(op->m, im_load32_rlx(&op->dir[n - 1])));
 	im_redo_run(op);
 	crash("merge.dropped");
 	im_room_try_settle(op);

@@ -33,9 +33,9 @@ im_inline uint64_t im_hash_short(uint64_t seed, const void *key, size_t len)
 
 im_inline unsigned im_hash_tag(uint64_t hash)
 {
-	unsigned t = (unsigned)(hash >> 44) & 0xff;
+	uint8_t t = (uint8_t)(hash >> 44);
 
-	return t ? t : 1;
+	return t | (unsigned)(t - 1) >> 31;
 }
 
 im_inline uint16_t im_hash_low(uint64_t hash)

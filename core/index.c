@@ -126,7 +126,7 @@ static void add_index(struct im_op *op, uint64_t geometry)
 
 	im_redo_start(op);
 	ext = take_ahead(op);
-	im_redo_set32(op, &op->dir[n], ext);
+	im_redo_set32(op, &op->dir[n], im_dir_word(op->m, ext));
 	im_redo_set32(op, &s->n_index, n + 1);
 	if (geometry)
 		im_redo_set(op, &s->geometry, geometry);

@@ -41,17 +41,26 @@ im_inline uint64_t im_bucket_of(uint64_t hash, uint64_t n)
 /* NULL when the directory has no such bucket. */
 im_inline struct fmt_bucket *im_bucket(const struct ipcmap *m, const uint32_t *dir, uint64_t b)
 {
-	uint64_t k = b >> m->dir_shift;
-	uint32_t ext;
+	uint64_t k = b >> m->dir_shift, at;
 
 	if (unlikely(k >= m->dir_cap))
 		return NULL;
-	ext = im_load32_rlx(&dir[k]);
-	if (unlikely(ext >= m->n_extents))
+	at = im_load32_rlx(&dir[k]) + (b & m->dir_mask);
+	if (unlikely(at >= m->n_places))
 		return NULL;
-	b = b << FMT_BUCKET_SHIFT & m->extent_mask;
-	return (struct fmt_bucket *)(void *)(m->extents + ((uint64_t)ext << m->extent_shift) +
-					     b);
+	return (struct fmt_bucket *)(void *)m->extents + at;
+}
+
+/* What a directory holds of an index extent: which bucket its first one would be, were all
+ * extents full of buckets. */
+im_inline uint32_t im_dir_word(const struct ipcmap *m, uint32_t ext)
+{
+	return ext << m->dir_shift;
+}
+
+im_inline uint32_t im_dir_extent(const struct ipcmap *m, uint32_t word)
+{
+	return word >> m->dir_shift;
 }
 
 /* The overflow bucket that a tag word links to; NULL when there is none or it cannot be. */
@@ -88,6 +97,26 @@ im_inline unsigned im_bucket_match(uint64_t t0, uint64_t t1, unsigned tag)
 	for (unsigned i = 0; i < FMT_SLOTS; i++)
 		mask |= (unsigned)(im_tag_at(i < 8 ? t0 : t1, i) == tag) << i;
 	return mask;
+#endif
+}
+
+/*
+ * The same of a bucket, loaded with acquire. On x86 both tag words come with one load of 16
+ * bytes: each byte of it is as coherent as if it were loaded alone, which is all that is
+ * needed, and loads stay in order.
+ */
+im_inline unsigned im_bucket_match_now(const struct fmt_bucket *b, unsigned tag)
+{
+#if defined(__SSE2__) && !defined(IM_WORDWISE)
+	__m128i tags = *(const volatile __m128i *)(const void *)b->tags;
+	__m128i want = _mm_set1_epi8((char)tag);
+
+	im_compiler_barrier();
+	return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, want)) & ((1u << FMT_SLOTS) - 1);
+#else
+	uint64_t t0 = im_load_acq(&b->tags[0]), t1 = im_load_acq(&b->tags[1]);
+
+	return im_bucket_match(t0, t1, tag);
 #endif
 }
 

@@ -265,6 +265,11 @@ static int open_seg(const char *name, const struct ipcmap_options *o, const stru
 					: attach(path, o, why, ret_seg);
 }
 
+static uint32_t n_places(const struct im_seg *seg)
+{
+	return seg->n_shards > 1 ? seg->n_shards : 2;
+}
+
 static void fill(struct ipcmap *m, struct im_seg *seg)
 {
 	m->seg = seg;
@@ -276,16 +281,25 @@ static void fill(struct ipcmap *m, struct im_seg *seg)
 	m->n_extents = seg->n_extents;
 	m->ref_first = (uint32_t)(seg->extent_off >> seg->unit_shift);
 	m->ref_n = (uint32_t)((uint64_t)seg->n_extents << seg->extent_shift >> seg->unit_shift);
+	m->ref_spare = m->ref_n - (IM_SPARE >> seg->unit_shift);
 	m->extent_mask = seg->extent_len - 1;
 	m->unit_shift = (uint8_t)seg->unit_shift;
 	m->extent_shift = (uint8_t)seg->extent_shift;
 	m->shard_drop = (uint8_t)(12 - log2_floor(seg->n_shards));
 	m->dir_shift = (uint8_t)(seg->extent_shift - FMT_BUCKET_SHIFT);
+	m->dir_mask = (1u << m->dir_shift) - 1;
+	m->n_places = (uint64_t)seg->n_extents << m->dir_shift;
 	m->extents = seg->extents;
 	m->token = &im_tokens[seg->id];
 	m->shared = &seg->h->shared;
 	m->id = seg->id;
 	m->n_shards = seg->n_shards;
+	m->at_shift = (uint8_t)(64 - log2_floor(n_places(seg) * sizeof(m->at[0])));
+	for (uint32_t i = 0; i < n_places(seg); i++) {
+		uint32_t shard = i & (m->n_shards - 1);
+
+		m->at[i] = (struct im_map_shard){&m->shards[shard], im_map_dir(m, shard)};
+	}
 }
 
 int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcmap **ret_map)
@@ -299,13 +313,13 @@ int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcma
 
 	if (why.buf && why.cap)
 		why.buf[0] = '\0';
-	m = calloc(1, sizeof(*m));
-	if (!m)
-		return im_why(&why, IPCMAP_NOMEM, "%s: out of memory", name);
 	r = open_seg(name, o, &why, &seg);
-	if (r) {
-		free(m);
+	if (r)
 		return r;
+	m = calloc(1, sizeof(*m) + n_places(seg) * sizeof(m->at[0]));
+	if (!m) {
+		im_seg_detach(seg);
+		return im_why(&why, IPCMAP_NOMEM, "%s: out of memory", name);
 	}
 	fill(m, seg);
 	m->deadline_ns = o->deadline_ns ? o->deadline_ns : DEADLINE_DEFAULT_NS;

@@ -12,6 +12,15 @@
 #include "owner.h"
 #include "segment.h"
 
+/* Where a shard and its directory lie: an addition for each is dearer than these loads. */
+struct im_map_shard {
+	struct fmt_shard *s;
+	uint32_t *dir;
+};
+
+/* Bytes behind a reference below ref_spare that belong to the segment. */
+#define IM_SPARE 2048u
+
 struct ipcmap {
 	/* what a get needs, together: copies of constants of the segment */
 	struct im_seg *seg;
@@ -23,11 +32,15 @@ struct ipcmap {
 	uint32_t n_extents;
 	uint32_t ref_first; /* of the first extent's first byte */
 	uint32_t ref_n;     /* references there are in all extents */
+	uint32_t ref_spare; /* those with IM_SPARE bytes behind them */
 	uint32_t extent_mask;
 	uint8_t unit_shift;
 	uint8_t extent_shift;
 	uint8_t shard_drop; /* 12 less the bits of the shard */
 	uint8_t dir_shift;  /* buckets per index extent, as a shift */
+	uint8_t at_shift;   /* hash >> at_shift: where in at[], in bytes and a fraction */
+	uint32_t dir_mask;  /* ... less one */
+	uint64_t n_places;  /* buckets there would be in all extents */
 	unsigned char *extents;
 	const uint64_t *token; /* of the segment in im_tokens */
 	struct fmt_line *shared;
@@ -35,6 +48,7 @@ struct ipcmap {
 	/* the rest */
 	uint32_t n_shards;
 	uint64_t deadline_ns;
+	struct im_map_shard at[]; /* at least two: a shift by 64 is none */
 };
 
 im_inline uint32_t im_map_shard(const struct ipcmap *m, uint64_t hash)
@@ -65,6 +79,14 @@ im_inline void im_map_count_get(const struct ipcmap *m, bool hit)
 	}
 	im_store_rlx(&line->gets, im_load_rlx(&line->gets) + 1);
 	im_store_rlx(&line->hits, im_load_rlx(&line->hits) + hit);
+}
+
+/* Its place in at[]. */
+im_inline const struct im_map_shard *im_map_at(const struct ipcmap *m, uint64_t hash)
+{
+	size_t off = hash >> m->at_shift & ~(sizeof(m->at[0]) - 1);
+
+	return (const struct im_map_shard *)(const void *)((const unsigned char *)m->at + off);
 }
 
 int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcmap **ret_map);

@@ -26,8 +26,8 @@
  *    TRIES: then BUSY.
  * Bytes that are no entry, and references out of bounds, are no match.
  *
- * get_usual() is the first attempt of ipcmap_get(), for what is usual: no expiry, no chain, no
- * value longer than USUAL, nothing that changed meanwhile. It decides nothing else: all that
+ * get_usual() is the first attempt of ipcmap_get(), for what is usual: no chain, no value that
+ * is compressed or longer than USUAL, nothing that changed meanwhile. It decides nothing else: all that
  * is not usual goes to attempt(), which is the whole protocol. The order of loads is the same
  * in both. It is written for few instructions: they, and not the two cache misses, decide how
  * many gets a processor works on at once.
@@ -95,14 +95,15 @@ im_inline int judge(const struct get *g, const struct im_entry *e, uint64_t len,
 
 /* Judge an entry and copy its value, wherever it lies; the caller validates. */
 static im_cold int judge_and_copy(const struct get *g, const struct im_entry *e,
-				  uint64_t expiry, struct ipcmap_value *v, bool wanted)
+				  const struct im_value *at, uint64_t expiry,
+				  struct ipcmap_value *v, bool wanted)
 {
 	uint64_t len = 0;
-	int r = im_value_len(g->m->seg, e, &len);
+	int r = im_value_len(at, &len);
 
 	if (!r)
 		r = judge(g, e, len, expiry, v, wanted);
-	return r || !wanted ? r : im_value_copy(g->m->seg, e, v->buf, len);
+	return r || !wanted ? r : im_value_copy(at, v->buf, len);
 }
 
 /* The value in a chain: judged by the generation of its first extent. */
@@ -110,25 +111,25 @@ static im_cold int read_large(const struct get *g, const struct im_entry *e, uin
 			      struct ipcmap_value *v, bool wanted)
 {
 	const struct im_seg *seg = g->m->seg;
-	struct fmt_chain c;
+	struct im_value at;
 	uint64_t word;
 	bool equal = true;
 	int r = 0;
 
-	im_entry_chain(e, &c);
-	if (c.first >= seg->n_extents)
+	im_value_find(seg, e, &at);
+	if (at.chain.first >= seg->n_extents)
 		return seq_moved(g) ? AGAIN : NO_MATCH;
 	/* ord(reclaim): the generation, then reclaim_seq, then the chain. */
-	word = im_load_acq(&seg->table[c.first].word);
+	word = im_load_acq(&seg->table[at.chain.first].word);
 	if (seq_moved(g))
 		return AGAIN;
 	crash("read.large");
 	if (e->flags & FMT_F_FARKEY)
-		equal = im_large_equal(seg, &c, 0, g->key, e->key_len);
+		equal = im_large_equal(seg, &at.chain, 0, g->key, e->key_len);
 	if (equal)
-		r = judge_and_copy(g, e, expiry, v, wanted);
+		r = judge_and_copy(g, e, &at, expiry, v, wanted);
 	im_read_barrier();
-	if (im_load_acq(&seg->table[c.first].word) != word)
+	if (im_load_acq(&seg->table[at.chain.first].word) != word)
 		return AGAIN;
 	return equal ? r : NO_MATCH;
 }
@@ -138,6 +139,7 @@ static im_cold int read_careful(const struct get *g, uint32_t ref, struct ipcmap
 				bool wanted)
 {
 	const struct im_seg *seg = g->m->seg;
+	struct im_value at;
 	struct im_entry e;
 	uint64_t word, expiry;
 	uint32_t ext;
@@ -157,7 +159,8 @@ static im_cold int read_careful(const struct get *g, uint32_t ref, struct ipcmap
 		/* judges by the chain alone: the descriptor may move meanwhile */
 		return read_large(g, &e, expiry, v, wanted);
 	} else {
-		r = judge_and_copy(g, &e, expiry, v, wanted);
+		im_value_find(seg, &e, &at);
+		r = judge_and_copy(g, &e, &at, expiry, v, wanted);
 	}
 	crash("read.copied");
 	im_read_barrier();
@@ -313,15 +316,12 @@ static im_cold int get_whole(const struct ipcmap *m, const void *key, size_t key
 
 #define USUAL 1024u /* bytes copied inline */
 
-/* Counted; false: this thread has no line of its own yet. */
+/* This thread's own line; NULL when it has none yet. */
 im_inline struct fmt_line *usual_line(const struct ipcmap *m)
 {
-	uint64_t token = im_load_rlx(m->token);
-	struct fmt_line *line = im_tls.line[m->id];
+	const struct im_tls *t = &im_tls;
 
-	if (unlikely(im_tls.token[m->id] != token || !token || line == m->shared))
-		return NULL;
-	return line;
+	return likely(t->token[m->id] == im_load_rlx(m->token)) ? t->own[m->id] : NULL;
 }
 
 im_inline void usual_count(struct fmt_line *line, bool hit)
@@ -331,104 +331,197 @@ im_inline void usual_count(struct fmt_line *line, bool hit)
 		im_store_rlx(&line->hits, im_load_rlx(&line->hits) + 1);
 }
 
-/* One byte of a tag word that others store whole: coherent where loads of any size are. */
-im_inline unsigned tag_again(const struct fmt_bucket *b, unsigned i)
-{
+/*
+ * Parts of words that others store whole, or that never change: coherent where loads of any
+ * size are.
+ */
 #if defined(__x86_64__) && !defined(IM_WORDWISE)
-	return ((const volatile unsigned char *)b->tags)[i];
-#else
-	return im_tag_at(im_load_acq(&b->tags[i >> 3]), i);
-#endif
+
+im_inline bool tag_changed(const struct fmt_bucket *b, uint64_t i, unsigned tag)
+{
+	return ((const unsigned char *)b->tags)[i] != tag;
 }
 
-im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
-			void *buf, size_t cap, size_t *ret_len)
+im_inline uint32_t entry_val_len(const unsigned char *p)
 {
-	uint32_t shard = im_map_shard(m, hash), ref, len, pos, hops = IM_CHAIN_MAX;
-	const struct fmt_shard *s = &m->shards[shard];
-	uint64_t seq = im_load_acq(&s->reclaim_seq), floor = im_load_acq(&s->floor);
+	return *(const volatile uint32_t *)(const void *)(p + 8);
+}
+
+im_inline uint32_t entry_key_word(const unsigned char *p)
+{
+	return *(const uint32_t *)(const void *)(p + 12);
+}
+
+im_inline uint8_t entry_flags(const unsigned char *p)
+{
+	return p[6];
+}
+
+#else
+
+im_inline bool tag_changed(const struct fmt_bucket *b, uint64_t i, unsigned tag)
+{
+	return im_tag_at(im_load_acq(&b->tags[i >> 3]), (unsigned)i) != tag;
+}
+
+im_inline uint32_t entry_val_len(const unsigned char *p)
+{
+	return (uint32_t)im_load_rlx((const uint64_t *)(const void *)(p + 8));
+}
+
+im_inline uint32_t entry_key_word(const unsigned char *p)
+{
+	return (uint32_t)(im_load_rlx((const uint64_t *)(const void *)(p + 8)) >> 32);
+}
+
+im_inline uint8_t entry_flags(const unsigned char *p)
+{
+	return (uint8_t)(im_load_rlx((const uint64_t *)(const void *)p) >> 48);
+}
+
+#endif
+
+static int get_any(const struct ipcmap *m, const void *key, size_t key_len, void *buf, size_t cap,
+		   size_t *ret_len);
+
+/*
+ * @small: the key has at most IM_HASH_SHORT bytes. Then key and value lie within IM_SPARE
+ * bytes from the header, and whatever the header says, the reads stay inside the segment.
+ * And the entry has no life; one that has goes to the other body.
+ */
+im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
+			void *buf, size_t cap, size_t *ret_len, bool small)
+{
+	const struct im_map_shard *at = im_map_at(m, hash);
+	const struct fmt_shard *s = at->s;
+	uint64_t seq = im_load_acq(&s->reclaim_seq);
 	/* ord(geometry) */
-	uint64_t geometry = im_load_acq(&s->geometry), t0, t1, w0, w1, at;
-	uint32_t want = (uint32_t)(key_len - 1) | (uint32_t)hash << 16;
-	struct fmt_line *line = usual_line(m);
-	unsigned tag = im_hash_tag(hash), fit, i;
+	uint64_t geometry = im_load_acq(&s->geometry), w0, expiry = UINT64_MAX;
+	size_t head = FMT_ENTRY_HEAD;
+	uint32_t ref;
+	struct fmt_line *line;
 	const unsigned char *p;
 	struct fmt_bucket *b;
+	uint64_t fit, i;
+	unsigned tag;
+	size_t len;
 
 	crash("read.begun");
-	if (unlikely(!line || !(geometry & FMT_BUCKETS_MASK)))
+	if (unlikely(!(geometry & FMT_BUCKETS_MASK)))
 		goto unusual;
-	b = im_bucket(m, im_map_dir(m, shard), im_bucket_of(hash, geometry & FMT_BUCKETS_MASK));
-	for (;;) {
-		if (unlikely(!b || !hops--))
-			goto unusual;
-		t0 = im_load_acq(&b->tags[0]);
-		t1 = im_load_acq(&b->tags[1]);
-		fit = im_bucket_match(t0, t1, tag);
-		if (likely(fit))
-			break;
-		if (likely(!(t1 >> FMT_LINK_SHIFT))) {
-			crash("read.missed");
-			/* ord(moves), ord(geometry) */
-			if (unlikely(im_load_acq(&s->geometry) != geometry))
-				goto unusual;
-			usual_count(line, false);
-			return IPCMAP_NOTFOUND;
-		}
-		b = im_bucket_next(m->seg, t1);
-	}
-	i = (unsigned)__builtin_ctz(fit);
+	b = im_bucket(m, at->dir, im_bucket_of(hash, geometry & FMT_BUCKETS_MASK));
+	tag = im_hash_tag(hash);
+bucket:
+	if (unlikely(!b))
+		goto unusual;
+	fit = im_bucket_match_now(b, tag);
+	if (unlikely(!fit))
+		goto no_slot;
+slot:
+	i = (uint64_t)__builtin_ctzll(fit);
 	crash("read.tags");
 	/* ord(publish) */
 	ref = im_load32_acq(&b->ref[i]);
 	crash("read.ref");
-	if (unlikely(tag_again(b, i) != tag || ref - m->ref_first >= m->ref_n))
+	if (unlikely(tag_changed(b, i, tag) ||
+		     ref - m->ref_first >= (small ? m->ref_spare : m->ref_n)))
 		goto unusual;
 	crash("read.entry");
-	at = (uint64_t)ref << m->unit_shift;
-	p = m->base + at;
-	w1 = im_load_rlx((const uint64_t *)(const void *)(p + 8));
-	w0 = im_load_rlx((const uint64_t *)(const void *)p);
-	len = (uint32_t)w1;
-	/* inside its extent: extent_off is a multiple of the extent's length */
-	pos = (uint32_t)at & m->extent_mask;
-	if (unlikely((uint32_t)(w1 >> 32) != want || len > USUAL || len > cap ||
-		     (uint8_t)(w0 >> 48) || pos + FMT_ENTRY_HEAD + (uint32_t)key_len + len >
-						    m->extent_mask + 1 ||
-		     !im_key_equal(p + FMT_ENTRY_HEAD, key, key_len)))
+	p = m->base + ((uint64_t)ref << m->unit_shift);
+	if (unlikely(entry_key_word(p) != ((uint32_t)(key_len - 1) | (uint32_t)hash << 16)))
+		goto next_slot;
+	len = entry_val_len(p);
+	if (small && unlikely(entry_flags(p)))
+		return get_any(m, key, key_len, buf, cap, ret_len);
+	if (!small && entry_flags(p)) {
+		if (entry_flags(p) != FMT_F_TTL)
+			goto unusual;
+		head += 8;
+	}
+	if (unlikely(len > cap))
 		goto unusual;
-	im_copy_racy_inline(buf, p + FMT_ENTRY_HEAD + key_len, len);
+	/* inside its extent: extent_off is a multiple of the extent's length */
+	if (!small && unlikely(((uint32_t)((uint64_t)ref << m->unit_shift) & m->extent_mask) +
+				       head + key_len + len >
+			       (size_t)m->extent_mask + 1))
+		goto unusual;
+	if (unlikely(im_key_differs(p + head, key, key_len)))
+		goto next_slot;
+	if (likely(len <= 64))
+		im_copy_racy(buf, p + head + key_len, len);
+	else if (len <= USUAL)
+		im_copy_racy_inline(buf, p + head + key_len, len);
+	else
+		goto unusual;
+	w0 = im_load_rlx((const uint64_t *)(const void *)p);
+	if (!small && head > FMT_ENTRY_HEAD)
+		expiry = im_load_rlx((const uint64_t *)(const void *)(p + FMT_ENTRY_HEAD));
 	crash("read.copied");
 	/* ord(reclaim) */
 	im_read_barrier();
-	if (unlikely(im_load_acq(&s->reclaim_seq) != seq || (w0 & FMT_VERSION_MASK) < floor))
+	line = usual_line(m);
+	if (unlikely(im_is_not(&s->reclaim_seq, seq) || !line ||
+		     (w0 & FMT_VERSION_MASK) < im_load_acq(&s->floor)))
 		goto unusual;
+	if (!small && expiry != UINT64_MAX && unlikely(expiry <= im_os->coarse())) {
+		usual_count(line, false);
+		return IPCMAP_NOTFOUND;
+	}
 	if (ret_len)
 		*ret_len = len;
 	usual_count(line, true);
 	return 0;
+
+next_slot:
+	/* another key with this tag, or bytes of another life: the end tells */
+	fit = im_bucket_match_now(b, tag) >> (i + 1) << (i + 1);
+	if (fit)
+		goto slot;
+no_slot:
+	w0 = im_load_acq(&b->tags[1]);
+	if (unlikely(w0 >> FMT_LINK_SHIFT)) {
+		struct fmt_bucket *next = im_bucket_next(m->seg, w0);
+
+		/* once: a chain of two is common, and has no end elsewhere */
+		if (b == im_bucket(m, at->dir,
+				   im_bucket_of(hash, geometry & FMT_BUCKETS_MASK)) &&
+		    next != b) {
+			b = next;
+			goto bucket;
+		}
+		goto unusual;
+	}
+	crash("read.missed");
+	line = usual_line(m);
+	/* ord(moves), ord(geometry), ord(reclaim) */
+	im_read_barrier();
+	if (unlikely(im_load_acq(&s->reclaim_seq) != seq || !line ||
+		     im_load_acq(&s->geometry) != geometry))
+		goto unusual;
+	usual_count(line, false);
+	return IPCMAP_NOTFOUND;
 unusual:
 	return get_whole(m, key, key_len, buf, cap, ret_len);
 }
 
-static __attribute__((noinline)) int get_long_key(const struct ipcmap *m, const void *key,
-						  size_t key_len, void *buf, size_t cap,
-						  size_t *ret_len)
+static __attribute__((noinline)) int get_any(const struct ipcmap *m, const void *key,
+					     size_t key_len, void *buf, size_t cap,
+					     size_t *ret_len)
 {
 	if (!m || !key || key_len - 1 >= IPCMAP_KEY_MAX || (!buf && cap))
 		return IPCMAP_INVALID;
 	return get_usual(m, key, key_len, im_hash(m->hash_seed, key, key_len), buf, cap,
-			 ret_len);
+			 ret_len, false);
 }
 
-/* Two bodies, so that the one for short keys makes no call and keeps nothing on the stack. */
+/* Two bodies, so that the one for short keys without a life makes no call. */
 int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *buf, size_t cap,
 		size_t *ret_len)
 {
 	if (unlikely(key_len - 1 >= IM_HASH_SHORT || !m || !key || (!buf && cap)))
-		return get_long_key(m, key, key_len, buf, cap, ret_len);
+		return get_any(m, key, key_len, buf, cap, ret_len);
 	return get_usual(m, key, key_len, im_hash_short(m->hash_seed, key, key_len), buf, cap,
-			 ret_len);
+			 ret_len, true);
 }
 
 int im_read_getx(const struct ipcmap *m, const void *key, size_t key_len,

@@ -29,6 +29,7 @@ bool im_request_alive(struct im_op *op, const struct im_entry *e)
 int im_request_check(struct im_op *op, const struct im_request *q, const struct im_entry *e)
 {
 	const struct ipcmap_put_options *how = q->how;
+	struct im_value at;
 	int r;
 
 	if (!(how->flags & ~IPCMAP_IF_ABSENT))
@@ -41,7 +42,8 @@ int im_request_check(struct im_op *op, const struct im_request *q, const struct 
 		return IPCMAP_MISMATCH;
 	if (!(how->flags & IPCMAP_IF_EQUAL))
 		return 0;
-	r = im_value_equal(op->seg, e, how->equal, how->equal_len);
+	im_value_find(op->seg, e, &at);
+	r = im_value_equal(&at, how->equal, how->equal_len);
 	return r < 0 ? r : r ? 0 : IPCMAP_MISMATCH;
 }
 
@@ -51,6 +53,7 @@ int im_request_show(struct im_op *op, const struct im_request *q, const struct i
 {
 	struct ipcmap_value *v = q->old;
 	uint64_t expiry, len = 0;
+	struct im_value at;
 	int bad;
 
 	if (!v)
@@ -64,7 +67,8 @@ int im_request_show(struct im_op *op, const struct im_request *q, const struct i
 		}
 		return r;
 	}
-	bad = im_value_len(op->seg, e, &len);
+	im_value_find(op->seg, e, &at);
+	bad = im_value_len(&at, &len);
 	if (bad)
 		return bad;
 	v->len = len;

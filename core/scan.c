@@ -115,10 +115,14 @@ static bool copy_entry(struct scan *sc, uint32_t ref)
 	bool vals = !(sc->flags & IPCMAP_SCAN_KEYS);
 	struct im_entry e;
 	struct found f = {0};
+	struct im_value at;
 	unsigned char *to;
 	uint64_t len = 0;
 
-	if (!im_entry_view(seg, ref, &e) || im_value_len(seg, &e, &len))
+	if (!im_entry_view(seg, ref, &e))
+		return false;
+	im_value_find(seg, &e, &at);
+	if (im_value_len(&at, &len))
 		return false;
 	f.apart = e.flags & (FMT_F_LARGE | FMT_F_PACKED);
 	f.item.key_len = e.key_len;

@@ -26,19 +26,13 @@ struct source {
 	uint64_t left;
 };
 
-static void open_source(const struct im_seg *seg, const struct im_entry *e, struct source *ret)
+static struct source source_of(const struct im_value *v)
 {
-	struct fmt_chain c;
+	struct source s = {.seg = v->seg, .at = v->at, .left = v->len};
 
-	ret->seg = seg;
-	ret->left = e->val_len;
-	ret->at = NULL;
-	if (!(e->flags & FMT_F_LARGE)) {
-		ret->at = im_entry_val(e);
-		return;
-	}
-	im_entry_chain(e, &c);
-	ret->pos = im_large_seek(seg, &c, e->flags & FMT_F_FARKEY ? e->key_len : 0);
+	if (!v->at)
+		s.pos = im_large_seek(v->seg, &v->chain, v->skip);
+	return s;
 }
 
 static int take(struct source *s, void *to, uint64_t n)
@@ -58,22 +52,36 @@ static int take_u32(struct source *s, uint32_t *ret)
 	return take(s, ret, sizeof(*ret));
 }
 
-int im_value_len(const struct im_seg *seg, const struct im_entry *e, uint64_t *ret_len)
+void im_value_find(const struct im_seg *seg, const struct im_entry *e, struct im_value *ret)
+{
+	ret->seg = seg;
+	ret->at = NULL;
+	ret->len = e->val_len;
+	ret->packed = e->flags & FMT_F_PACKED;
+	if (!(e->flags & FMT_F_LARGE)) {
+		ret->at = im_entry_val(e);
+		return;
+	}
+	im_entry_chain(e, &ret->chain);
+	ret->skip = e->flags & FMT_F_FARKEY ? e->key_len : 0;
+}
+
+int im_value_len(const struct im_value *v, uint64_t *ret_len)
 {
 	struct source s;
 	uint32_t len;
 	int r;
 
-	if (likely(!(e->flags & FMT_F_PACKED))) {
-		*ret_len = e->val_len;
+	if (likely(!v->packed)) {
+		*ret_len = v->len;
 		return 0;
 	}
-	open_source(seg, e, &s);
+	s = source_of(v);
 	r = take_u32(&s, &len);
 	if (r)
 		return r;
 	/* no bytes pack better; and nobody is to make room for what cannot be */
-	if (len < e->val_len || len / PACKS_BEST > e->val_len)
+	if (len < v->len || len / PACKS_BEST > v->len)
 		return -EUCLEAN;
 	*ret_len = len;
 	return 0;
@@ -99,16 +107,14 @@ static int take_block(struct source *s, unsigned char *tmp, unsigned char *to, u
 }
 
 /* Each block to @to, one after the other, or to the same place when @want or nothing is. */
-static int unpack(const struct im_seg *seg, const struct im_entry *e, unsigned char *to,
-		  const unsigned char *want, uint64_t len)
+static int unpack(const struct im_value *v, unsigned char *to, const unsigned char *want,
+		  uint64_t len)
 {
+	struct source s = source_of(v);
 	struct im_scratch tmp;
-	struct source s;
 	uint32_t raw;
-	int r;
+	int r = take_u32(&s, &raw);
 
-	open_source(seg, e, &s);
-	r = take_u32(&s, &raw);
 	if (!r && raw != len)
 		r = -EUCLEAN;
 	if (!r)
@@ -127,43 +133,40 @@ static int unpack(const struct im_seg *seg, const struct im_entry *e, unsigned c
 	return r;
 }
 
-int im_value_copy(const struct im_seg *seg, const struct im_entry *e, void *buf, uint64_t len)
+int im_value_copy(const struct im_value *v, void *buf, uint64_t len)
 {
 	struct source s;
 
-	if (e->flags & FMT_F_PACKED)
-		return unpack(seg, e, buf, NULL, len);
-	open_source(seg, e, &s);
+	if (v->packed)
+		return unpack(v, buf, NULL, len);
+	s = source_of(v);
 	return take(&s, buf, len);
 }
 
-int im_value_equal(const struct im_seg *seg, const struct im_entry *e, const void *want,
-		   uint64_t len)
+int im_value_equal(const struct im_value *v, const void *want, uint64_t len)
 {
-	struct fmt_chain c;
 	uint64_t have = 0;
-	int r = im_value_len(seg, e, &have);
+	int r = im_value_len(v, &have);
 
 	if (r)
 		return r;
 	if (have != len)
 		return 0;
-	if (e->flags & FMT_F_PACKED) {
-		r = unpack(seg, e, NULL, want, len);
+	if (v->packed) {
+		r = unpack(v, NULL, want, len);
 		return r < 0 ? r : !r;
 	}
-	if (!(e->flags & FMT_F_LARGE))
-		return im_key_equal(im_entry_val(e), want, len);
-	im_entry_chain(e, &c);
-	return im_large_equal(seg, &c, e->flags & FMT_F_FARKEY ? e->key_len : 0, want, len);
+	if (v->at)
+		return im_key_equal(v->at, want, len);
+	return im_large_equal(v->seg, &v->chain, v->skip, want, len);
 }
 
-int im_value_verify(const struct im_seg *seg, const struct im_entry *e)
+int im_value_verify(const struct im_value *v)
 {
 	uint64_t len = 0;
-	int r = im_value_len(seg, e, &len);
+	int r = im_value_len(v, &len);
 
-	return r || !(e->flags & FMT_F_PACKED) ? r : unpack(seg, e, NULL, NULL, len);
+	return r || !v->packed ? r : unpack(v, NULL, NULL, len);
 }
 
 bool im_value_pack(struct im_record *rec, struct im_scratch *s)

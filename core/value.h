@@ -15,18 +15,31 @@
 #include "large.h"
 #include "scratch.h"
 
+/*
+ * Where the stored bytes are. A chain is validated by its own generation, and its descriptor
+ * may move to another entry meanwhile: so that is read once, here.
+ */
+struct im_value {
+	const struct im_seg *seg;
+	const unsigned char *at; /* in the log; NULL: in the chain */
+	struct fmt_chain chain;
+	uint32_t skip; /* bytes of a far key before it */
+	uint32_t len;  /* stored bytes */
+	bool packed;
+};
+void im_value_find(const struct im_seg *seg, const struct im_entry *e, struct im_value *ret);
+
 /* Raw bytes. */
-int im_value_len(const struct im_seg *seg, const struct im_entry *e, uint64_t *ret_len);
+int im_value_len(const struct im_value *v, uint64_t *ret_len);
 
 /* Copy out; @len is what im_value_len() returned. */
-int im_value_copy(const struct im_seg *seg, const struct im_entry *e, void *buf, uint64_t len);
+int im_value_copy(const struct im_value *v, void *buf, uint64_t len);
 
 /* 1 equal, 0 not, or an error. */
-int im_value_equal(const struct im_seg *seg, const struct im_entry *e, const void *want,
-		   uint64_t len);
+int im_value_equal(const struct im_value *v, const void *want, uint64_t len);
 
 /* Compressed values decompress to their length. */
-int im_value_verify(const struct im_seg *seg, const struct im_entry *e);
+int im_value_verify(const struct im_value *v);
 
 /*
  * Make @rec hold its value compressed, if that saves enough; true: then im_scratch_give(@s)

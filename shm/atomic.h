@@ -155,6 +155,11 @@ im_inline void im_copy_racy_inline(void *dst, const void *src, size_t len)
 	im_copy_racy(dst, src, len);
 }
 
+im_inline bool im_is_not(const uint64_t *p, uint64_t v)
+{
+	return im_load_acq(p) != v;
+}
+
 /* The writer of an extent is alone in it, so reading the rest of a partial word is safe. */
 im_inline void im_fill_racy(void *dst, const void *src, size_t len)
 {
@@ -180,6 +185,17 @@ im_inline void im_fill_racy(void *dst, const void *src, size_t len)
 typedef uint64_t im_word __attribute__((aligned(1), may_alias));
 typedef uint64_t im_pair __attribute__((vector_size(16), aligned(1), may_alias));
 
+/* Has a word another value by now? Between two barriers of its own a plain load will do. */
+im_inline bool im_is_not(const uint64_t *p, uint64_t v)
+{
+	bool differs;
+
+	AO_compiler_barrier();
+	differs = *p != v;
+	AO_compiler_barrier();
+	return differs;
+}
+
 /* Lengths from 8 to 64 without a call: two or four overlapping moves. */
 im_inline void im_copy_racy(void *dst, const void *src, size_t len)
 {
@@ -187,16 +203,18 @@ im_inline void im_copy_racy(void *dst, const void *src, size_t len)
 	const unsigned char *s = src;
 
 	AO_compiler_barrier();
-	if (len >= 16 && len <= 64) {
+	if (len - 16 <= 16) {
 		im_pair a = *(const im_pair *)s, b = *(const im_pair *)(s + len - 16);
 
-		if (len > 32) {
-			im_pair c = *(const im_pair *)(s + 16);
-			im_pair e = *(const im_pair *)(s + len - 32);
+		*(im_pair *)d = a;
+		*(im_pair *)(d + len - 16) = b;
+	} else if (len - 16 <= 48) {
+		im_pair a = *(const im_pair *)s, b = *(const im_pair *)(s + len - 16);
+		im_pair c = *(const im_pair *)(s + 16);
+		im_pair e = *(const im_pair *)(s + len - 32);
 
-			*(im_pair *)(d + 16) = c;
-			*(im_pair *)(d + len - 32) = e;
-		}
+		*(im_pair *)(d + 16) = c;
+		*(im_pair *)(d + len - 32) = e;
 		*(im_pair *)d = a;
 		*(im_pair *)(d + len - 16) = b;
 	} else if (len > 64) {

@@ -67,6 +67,7 @@ static struct fmt_line *line_slow(struct im_seg *seg)
 		return none;
 	}
 	t->line[seg->id] = l;
+	t->own[seg->id] = l == &seg->h->shared ? NULL : l;
 	im_compiler_barrier();
 	t->token[seg->id] = token;
 	im_life_at_thread_end(t);
@@ -105,6 +106,7 @@ void im_owner_thread_end(void *unused)
 		if (seg && t->token[i] && t->token[i] == im_load_rlx(&im_tokens[i]))
 			drop_line(seg, t->line[i], seg->self);
 		t->token[i] = 0;
+		t->own[i] = NULL;
 	}
 	im_life_unlock();
 }

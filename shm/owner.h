@@ -16,6 +16,7 @@
 struct im_tls {
 	uint64_t token[IM_SEGS]; /* line[] belongs to this life of the process and attach */
 	struct fmt_line *line[IM_SEGS];
+	struct fmt_line *own[IM_SEGS]; /* the same, or NULL when that is shared with others */
 	uint64_t held; /* bit id: this thread is inside a write of that segment */
 	struct fmt_line none; /* counts of read-only attaches go here and nowhere */
 	bool in_line;         /* inside im_owner_line(): a signal handler takes what is there */

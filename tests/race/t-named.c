@@ -10,6 +10,7 @@
 #include "load.h"
 
 #include "crash.h"
+#include "index.h"
 #include "map.h"
 #include "os.h"
 #include "owner.h"
@@ -393,7 +394,7 @@ static void begin_in_second_extent(void)
 		NEED(store(other, (size_t)sprintf(other, "fill-%u", i), 40, 9, 0) == 0);
 	NEED(m->shards[0].n_index >= 2);
 	/* freed, taken, and by then another life */
-	old_ext = im_map_dir(m, 0)[1];
+	old_ext = im_dir_extent(m, im_map_dir(m, 0)[1]);
 	old_gen = gen_of(old_ext) + 2;
 }
 

@@ -185,7 +185,7 @@ static void check__finds_broken_lists(void)
 	PLANTED(t[s->last].prev, s->last, "room.I1");
 	PLANTED(s->last, s->first, "room.I1");
 	PLANTED(s->n_log, s->n_log + 1, "room.I1");
-	PLANTED(s->head[FMT_HOT], im_map_dir(m, 0)[0], "room.I1");
+	PLANTED(s->head[FMT_HOT], im_dir_extent(m, im_map_dir(m, 0)[0]), "room.I1");
 	PLANTED(s->n_ahead, s->n_ahead + 1, "room.I1");
 	PLANTED(s->reserve, FMT_NO_EXTENT, "room.I1");
 	PLANTED(im_map_dir(m, 0)[0], im_map_dir(m, 0)[1], "index.I");
