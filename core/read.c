@@ -54,6 +54,8 @@ struct get {
 	uint64_t hash;
 	uint32_t key_len;
 	bool careful; /* judge by the extent's generation */
+	const void *equal; /* compare with this, in place of copying; careful only */
+	uint64_t equal_len;
 	uint64_t seq;
 	uint64_t floor;
 };
@@ -103,6 +105,10 @@ static im_cold int judge_and_copy(const struct get *g, const struct im_entry *e,
 
 	if (!r)
 		r = judge(g, e, len, expiry, v, wanted);
+	if (!r && unlikely(g->equal)) {
+		r = im_value_equal(at, g->equal, g->equal_len);
+		return r < 0 ? r : r ? 0 : IPCMAP_MISMATCH;
+	}
 	return r || !wanted ? r : im_value_copy(at, v->buf, len);
 }
 
@@ -534,6 +540,29 @@ int im_read_getx(const struct ipcmap *m, const void *key, size_t key_len,
 	if (r == 0 || r == IPCMAP_SHORT)
 		*ret = v;
 	im_map_count_get(m, r == 0 || r == IPCMAP_SHORT);
+	return r;
+}
+
+int im_read_equal(const struct ipcmap *m, const void *key, size_t key_len, const void *want,
+		  uint64_t want_len, uint64_t *ret_version)
+{
+	uint64_t hash = im_hash(m->hash_seed, key, key_len);
+	uint32_t shard = im_map_shard(m, hash);
+	struct get g = {
+		.m = m,
+		.s = &m->shards[shard],
+		.dir = im_map_dir(m, shard),
+		.key = key,
+		.hash = hash,
+		.key_len = (uint32_t)key_len,
+		.equal = want_len ? want : "",
+		.equal_len = want_len,
+	};
+	struct ipcmap_value v = {0};
+	int r = try_again(&g, &v, false);
+
+	if (r == 0 || r == IPCMAP_MISMATCH)
+		*ret_version = v.version;
 	return r;
 }
 

@@ -12,6 +12,9 @@ int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *b
 		size_t *ret_len);
 int im_read_getx(const struct ipcmap *m, const void *key, size_t key_len,
 		 struct ipcmap_value *ret);
+/* 0 when the value of the key equals @want, MISMATCH, or as im_read_exists(); not counted. */
+int im_read_equal(const struct ipcmap *m, const void *key, size_t key_len, const void *want,
+		  uint64_t want_len, uint64_t *ret_version);
 int im_read_exists(const struct ipcmap *m, const void *key, size_t key_len);
 
 #endif

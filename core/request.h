@@ -15,6 +15,8 @@ struct im_request {
 	const struct ipcmap_put_options *how; /* never NULL */
 	struct ipcmap_value *old; /* may be NULL */
 	uint64_t seen; /* version of the value that was copied to old outside the lock */
+	uint64_t compared; /* version of the value that was compared with how->equal likewise */
+	bool equal;        /* the result */
 	unsigned looks; /* how often */
 	/*
 	 * NULL, or: complete the record from the entry that is there (NULL: none), once the

@@ -326,6 +326,14 @@ int im_write_run(struct ipcmap *m, struct im_request *q, struct im_record *rec)
 	return r;
 }
 
+/* A value may be as long as the number that means none. */
+static bool wants_packing(const struct ipcmap *m, uint32_t len)
+{
+	uint32_t least = im_load32_rlx(&m->seg->h->pack_min);
+
+	return unlikely(len >= least) && least != IPCMAP_COMPRESS_OFF;
+}
+
 static void count_packed(struct ipcmap *m, uint64_t raw_len, uint64_t len)
 {
 	struct fmt_line *l = im_line(m->seg);
@@ -351,7 +359,7 @@ int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *
 	int r;
 
 	raw_len = rec.val_len;
-	packed = raw_len >= im_load32_rlx(&m->seg->h->pack_min) && im_value_pack(&rec, &scratch);
+	packed = wants_packing(m, raw_len) && im_value_pack(&rec, &scratch);
 	im_large_plan(m->seg, &rec);
 	r = im_write_run(m, &q, &rec);
 	if (!packed)

@@ -4,6 +4,7 @@
  *
  * The queue is walked, then the words below fresh with their chains, then the words behind.
  * Under the space lock, or, by a read-only attach, without, watching that nothing moved.
+ * What is found is told afterwards: the caller's function never runs under the lock.
  *
  * The segment is not trusted: every number read is bounded before use, every walk too.
  */
@@ -14,12 +15,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* One check: what was seen of each extent, and who wants to know. */
+#define LINES_MAX 64 /* more say nothing new */
+#define LINE_LEN 160
+
+/* One check: what was seen of each extent, and what is wrong. */
 struct check {
 	struct im_seg *seg;
-	void (*report)(void *arg, const char *line);
-	void *arg;
 	unsigned char *seen; /* QUEUED, CHAINED */
+	char (*lines)[LINE_LEN];
 	int findings;
 	/* a step that happened but is not stored in full; or NULL */
 	const struct im_step *pending;
@@ -41,15 +44,13 @@ static uint32_t next_of(const struct check *c, uint32_t ext)
 
 __attribute__((format(printf, 2, 3))) static void finding(struct check *c, const char *fmt, ...)
 {
-	char line[160];
 	va_list ap;
 
+	if (c->findings == LINES_MAX)
+		return;
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	vsnprintf(c->lines[c->findings++], LINE_LEN, fmt, ap);
 	va_end(ap);
-	if (c->report)
-		c->report(c->arg, line);
-	c->findings++;
 }
 
 static void check_queue(struct check *c, const struct im_step *st)
@@ -177,61 +178,54 @@ static void check_all(struct check *c)
 	check_fresh(c, &st, (uint32_t)min_u64(limit_n, seg->n_extents));
 }
 
-static void keep_quiet(void *arg, const char *line)
-{
-	(void)arg;
-	(void)line;
-}
-
 /*
  * A read-only attach holds nobody: a walk counts when no step began or ended during it; a
- * step in the middle is taken as its successor would take it. The first walks are silent;
- * findings are told by one more after one that stood still.
+ * step in the middle is taken as its successor would take it.
  */
-static int check_unlocked(struct check *c)
+static void check_unlocked(struct check *c)
 {
 	struct fmt_space *s = &c->seg->h->space;
-	void (*report)(void *arg, const char *line) = c->report;
 
 	for (int i = 0; i < 16; i++) {
 		uint64_t seq = im_load_acq(&s->seq);
 
-		c->report = keep_quiet;
 		check_all(c);
 		im_read_barrier();
-		if (im_load_rlx(&s->seq) != seq)
-			continue;
-		if (!c->findings)
-			return 0;
-		c->report = report;
-		check_all(c);
-		return c->findings;
+		if (im_load_rlx(&s->seq) == seq)
+			return;
 	}
-	c->report = report;
 	c->findings = 0;
 	finding(c, "space: busy");
-	return c->findings;
+}
+
+static int check_locked(struct check *c, struct im_wait *wait)
+{
+	int rc = im_step_enter(c->seg, wait);
+
+	if (rc)
+		return rc;
+	check_all(c);
+	im_step_leave(c->seg);
+	return 0;
 }
 
 int im_space_check(struct im_seg *seg, void (*report)(void *arg, const char *line), void *arg,
 		   struct im_wait *wait)
 {
-	struct check c = {.seg = seg, .report = report, .arg = arg};
+	struct check c = {.seg = seg};
 	int rc = 0;
 
 	c.seen = malloc(seg->n_extents);
-	if (!c.seen)
-		return -ENOMEM;
-	if (seg->rdonly) {
-		rc = check_unlocked(&c);
-	} else {
-		rc = im_step_enter(seg, wait);
-		if (rc == 0) {
-			check_all(&c);
-			im_step_leave(seg);
-			rc = c.findings;
-		}
-	}
+	c.lines = malloc(LINES_MAX * sizeof(*c.lines));
+	if (!c.seen || !c.lines)
+		rc = -ENOMEM;
+	else if (seg->rdonly)
+		check_unlocked(&c);
+	else
+		rc = check_locked(&c, wait);
+	for (int i = 0; i < c.findings && !rc && report; i++)
+		report(arg, c.lines[i]);
 	free(c.seen);
-	return rc;
+	free(c.lines);
+	return rc ? rc : c.findings;
 }

@@ -279,6 +279,30 @@ static void check__ends_on_arbitrary_bytes(void)
 	kit_gone(m);
 }
 
+static bool locked_when_told;
+
+static void look_at_locks(void *arg, const char *line)
+{
+	(void)line;
+	(*(unsigned *)arg)++;
+	locked_when_told |= im_load32_rlx(&m->seg->h->space.lock) ||
+			    im_load32_rlx(&m->shards[0].lock);
+}
+
+static void check__tells_when_it_holds_nothing(void)
+{
+	unsigned n = 0;
+
+	with_map(T_NAME);
+	m->seg->h->space.used++;
+	m->shards[0].entries++;
+	locked_when_told = false;
+	CU_ASSERT(ipcmap_check(m, look_at_locks, &n) == (int)n && n >= 2 && !locked_when_told);
+	m->seg->h->space.used--;
+	m->shards[0].entries--;
+	kit_gone(m);
+}
+
 static CU_TestInfo tests[] = {
 	{"check finds wrong totals", check__finds_wrong_totals},
 	{"check finds wrong books", check__finds_wrong_books},
@@ -290,6 +314,7 @@ static CU_TestInfo tests[] = {
 	 check__finds_broken_chains_of_large_values},
 	{"check finds faults of the common store", check__finds_faults_of_the_common_store},
 	{"check ends on arbitrary bytes", check__ends_on_arbitrary_bytes},
+	{"check tells when it holds nothing", check__tells_when_it_holds_nothing},
 	CU_TEST_INFO_NULL,
 };
 T_SUITE("check", tests)

@@ -4,6 +4,8 @@
  */
 #include "kit.h"
 
+#include "crash.h"
+
 static struct ipcmap *m;
 static unsigned char *val, *buf;
 
@@ -237,6 +239,50 @@ static void large__many_mebibytes(void)
 	done();
 }
 
+/* ---- comparing ---- */
+
+#if defined(IM_CHECK) && IM_CHECK
+
+static uint32_t lock_seen;
+
+static void look_at_lock(const char *point)
+{
+	if (strcmp(point, "read.large") == 0)
+		lock_seen |= im_load32_rlx(&m->shards[0].lock);
+}
+
+static void large__values_are_compared_outside_the_lock(void)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	unsigned char *same = malloc(1 << 20);
+	struct ipcmap_value v = {0};
+
+	with_map(T_NAME, 16, 1);
+	v.buf = buf;
+	v.cap = CAP;
+	kit_bytes(same, 1 << 20, 1);
+	CU_ASSERT(put_seed("k", 1 << 20, 1) == 0);
+	how.flags = IPCMAP_IF_EQUAL;
+	how.equal = same;
+	how.equal_len = 1 << 20;
+	lock_seen = 0;
+	im_crash_hook = look_at_lock;
+	same[12345] ^= 1;
+	CU_ASSERT(ipcmap_putx(m, "k", 1, "new", 3, &how, &v) == IPCMAP_MISMATCH);
+	CU_ASSERT(v.len == 1 << 20 && ipcmap_delx(m, "k", 1, &how) == IPCMAP_MISMATCH);
+	same[12345] ^= 1;
+	how.deadline_ns = IPCMAP_NOWAIT;
+	CU_ASSERT(ipcmap_putx(m, "k", 1, "new", 3, &how, &v) == 0);
+	CU_ASSERT(v.len == 1 << 20 && memcmp(buf, same, v.len) == 0 && kit_is(m, "k", "new"));
+	CU_ASSERT(put_seed("k", 1 << 20, 1) == 0 && ipcmap_delx(m, "k", 1, &how) == 0);
+	im_crash_hook = NULL;
+	CU_ASSERT(lock_seen == 0);
+	free(same);
+	done();
+}
+
+#endif
+
 static CU_TestInfo tests[] = {
 	{"a chain takes whole extents and is counted",
 	 large__chain_takes_whole_extents_and_is_counted},
@@ -248,6 +294,9 @@ static CU_TestInfo tests[] = {
 	 large__chain_survives_cleaning_of_its_descriptor},
 	{"far keys and their neighbours", large__far_keys_and_their_neighbours},
 	{"many mebibytes", large__many_mebibytes},
+#if defined(IM_CHECK) && IM_CHECK
+	{"values are compared outside the lock", large__values_are_compared_outside_the_lock},
+#endif
 	CU_TEST_INFO_NULL,
 };
 T_SUITE("large", tests)
