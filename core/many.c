@@ -17,16 +17,15 @@
 
 static struct fmt_bucket *home(const struct ipcmap *m, uint64_t hash)
 {
-	uint32_t shard = im_map_shard(m, hash);
-	uint64_t n = im_load_acq(&m->shards[shard].geometry) & FMT_BUCKETS_MASK;
+	const struct im_map_shard *at = im_map_at(m, hash);
+	uint64_t n = im_load_acq(&at->s->geometry) & FMT_BUCKETS_MASK;
 
-	return n ? im_bucket(m, im_map_dir(m, shard), im_bucket_of(hash, n)) : NULL;
+	return n ? im_bucket(m, at->dir, im_bucket_of(hash, n)) : NULL;
 }
 
 static void prefetch_entry(const struct ipcmap *m, const struct fmt_bucket *b, uint64_t hash)
 {
-	unsigned fit = im_bucket_match(im_load_rlx(&b->tags[0]), im_load_rlx(&b->tags[1]),
-				       im_hash_tag(hash));
+	unsigned fit = im_bucket_match_now(b, im_hash_tag(hash));
 	uint32_t ref;
 
 	if (!fit)
@@ -36,13 +35,20 @@ static void prefetch_entry(const struct ipcmap *m, const struct fmt_bucket *b, u
 		__builtin_prefetch(m->base + ((uint64_t)ref << m->unit_shift));
 }
 
-static void prefetch(const struct ipcmap *m, const struct ipcmap_mget *items, size_t n)
+static uint64_t hash_of(const struct ipcmap *m, const struct ipcmap_mget *item)
+{
+	return likely(item->key_len <= IM_HASH_SHORT)
+		       ? im_hash_short(m->hash_seed, item->key, item->key_len)
+		       : im_hash(m->hash_seed, item->key, item->key_len);
+}
+
+static void prefetch(const struct ipcmap *m, const struct ipcmap_mget *items, size_t n,
+		     uint64_t *hash)
 {
 	struct fmt_bucket *b[BATCH];
-	uint64_t hash[BATCH];
 
 	for (size_t i = 0; i < n; i++) {
-		hash[i] = im_hash(m->hash_seed, items[i].key, items[i].key_len);
+		hash[i] = hash_of(m, &items[i]);
 		b[i] = home(m, hash[i]);
 		__builtin_prefetch(b[i]);
 	}
@@ -53,16 +59,18 @@ static void prefetch(const struct ipcmap *m, const struct ipcmap_mget *items, si
 
 int im_many_get(const struct ipcmap *m, struct ipcmap_mget *items, size_t n)
 {
+	uint64_t hash[BATCH];
 	int hits = 0;
 
 	for (size_t at = 0; at < n; at += BATCH) {
 		size_t batch = n - at < BATCH ? n - at : BATCH;
 
-		prefetch(m, items + at, batch);
-		for (size_t i = at; i < at + batch; i++) {
-			items[i].rc = im_read_getx(m, items[i].key, items[i].key_len,
-						   &items[i].value);
-			hits += items[i].rc == 0;
+		prefetch(m, items + at, batch, hash);
+		for (size_t i = 0; i < batch; i++) {
+			struct ipcmap_mget *it = &items[at + i];
+
+			it->rc = im_read_getx_of(m, it->key, it->key_len, hash[i], &it->value);
+			hits += it->rc == 0;
 		}
 	}
 	return hits;

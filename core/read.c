@@ -318,6 +318,19 @@ static im_cold int get_whole(const struct ipcmap *m, const void *key, size_t key
 	return r;
 }
 
+/* All of ipcmap_getx(), likewise. */
+static im_cold int getx_whole(const struct ipcmap *m, const void *key, size_t key_len,
+			      uint64_t hash, struct ipcmap_value *ret)
+{
+	struct ipcmap_value v = *ret;
+	int r = read_slow(m, key, key_len, hash, &v, true);
+
+	if (r == 0 || r == IPCMAP_SHORT)
+		*ret = v;
+	im_map_count_get(m, r == 0 || r == IPCMAP_SHORT);
+	return r;
+}
+
 /* ---- the usual case ---- */
 
 #define USUAL 1024u /* bytes copied inline */
@@ -394,15 +407,18 @@ static int get_any(const struct ipcmap *m, const void *key, size_t key_len, void
  * @small: the key has at most IM_HASH_SHORT bytes. Then key and value lie within IM_SPARE
  * bytes from the header, and whatever the header says, the reads stay inside the segment.
  * And the entry has no life; one that has goes to the other body.
+ * @x: NULL, or what ipcmap_getx() returns goes there, and buf and cap are its.
  */
 im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
-			void *buf, size_t cap, size_t *ret_len, bool small)
+			void *buf, size_t cap, size_t *ret_len, bool small,
+			struct ipcmap_value *x)
 {
 	const struct im_map_shard *at = im_map_at(m, hash);
 	const struct fmt_shard *s = at->s;
 	uint64_t seq = im_load_acq(&s->reclaim_seq);
 	/* ord(geometry) */
-	uint64_t geometry = im_load_acq(&s->geometry), w0, expiry = UINT64_MAX;
+	uint64_t geometry = im_load_acq(&s->geometry), w0;
+	uint64_t expiry = UINT64_MAX, now = 0;
 	size_t head = FMT_ENTRY_HEAD;
 	uint32_t ref;
 	struct fmt_line *line;
@@ -469,9 +485,17 @@ slot:
 	if (unlikely(im_is_not(&s->reclaim_seq, seq) || !line ||
 		     (w0 & FMT_VERSION_MASK) < im_load_acq(&s->floor)))
 		goto unusual;
-	if (!small && expiry != UINT64_MAX && unlikely(expiry <= im_os->coarse())) {
-		usual_count(line, false);
-		return IPCMAP_NOTFOUND;
+	if (!small && expiry != UINT64_MAX) {
+		now = im_os->coarse();
+		if (unlikely(expiry <= now)) {
+			usual_count(line, false);
+			return IPCMAP_NOTFOUND;
+		}
+	}
+	if (x) {
+		x->version = w0 & FMT_VERSION_MASK;
+		x->type = (uint32_t)(w0 >> 56);
+		x->ttl_left_ns = expiry - now; /* UINT64_MAX - 0: none */
 	}
 	if (ret_len)
 		*ret_len = len;
@@ -507,7 +531,8 @@ no_slot:
 	usual_count(line, false);
 	return IPCMAP_NOTFOUND;
 unusual:
-	return get_whole(m, key, key_len, buf, cap, ret_len);
+	return x ? getx_whole(m, key, key_len, hash, x)
+		 : get_whole(m, key, key_len, buf, cap, ret_len);
 }
 
 static __attribute__((noinline)) int get_any(const struct ipcmap *m, const void *key,
@@ -517,7 +542,7 @@ static __attribute__((noinline)) int get_any(const struct ipcmap *m, const void 
 	if (!m || !key || key_len - 1 >= IPCMAP_KEY_MAX || (!buf && cap))
 		return IPCMAP_INVALID;
 	return get_usual(m, key, key_len, im_hash(m->hash_seed, key, key_len), buf, cap,
-			 ret_len, false);
+			 ret_len, false, NULL);
 }
 
 /* Two bodies, so that the one for short keys without a life makes no call. */
@@ -527,20 +552,19 @@ int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *b
 	if (unlikely(key_len - 1 >= IM_HASH_SHORT || !m || !key || (!buf && cap)))
 		return get_any(m, key, key_len, buf, cap, ret_len);
 	return get_usual(m, key, key_len, im_hash_short(m->hash_seed, key, key_len), buf, cap,
-			 ret_len, true);
+			 ret_len, true, NULL);
 }
 
 int im_read_getx(const struct ipcmap *m, const void *key, size_t key_len,
 		 struct ipcmap_value *ret)
 {
-	uint64_t hash = im_hash(m->hash_seed, key, key_len);
-	struct ipcmap_value v = *ret;
-	int r = read_slow(m, key, key_len, hash, &v, true);
+	return im_read_getx_of(m, key, key_len, im_hash(m->hash_seed, key, key_len), ret);
+}
 
-	if (r == 0 || r == IPCMAP_SHORT)
-		*ret = v;
-	im_map_count_get(m, r == 0 || r == IPCMAP_SHORT);
-	return r;
+int im_read_getx_of(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
+		    struct ipcmap_value *ret)
+{
+	return get_usual(m, key, key_len, hash, ret->buf, ret->cap, &ret->len, false, ret);
 }
 
 int im_read_equal(const struct ipcmap *m, const void *key, size_t key_len, const void *want,

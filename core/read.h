@@ -15,6 +15,9 @@ int im_read_getx(const struct ipcmap *m, const void *key, size_t key_len,
 /* 0 when the value of the key equals @want, MISMATCH, or as im_read_exists(); not counted. */
 int im_read_equal(const struct ipcmap *m, const void *key, size_t key_len, const void *want,
 		  uint64_t want_len, uint64_t *ret_version);
+/* The same, of a key whose hash is known. */
+int im_read_getx_of(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
+		    struct ipcmap_value *ret);
 int im_read_exists(const struct ipcmap *m, const void *key, size_t key_len);
 
 #endif
