@@ -145,6 +145,7 @@ lint: $(B)/libipcmap.so.$(SOMAJOR) ## flow of includes, pairs of memory orders, 
 	  tests/lint/orders || rc=1; \
 	  tests/lint/offsets || rc=1; \
 	  tests/lint/exports $< || rc=1; \
+	  tests/lint/pages || rc=1; \
 	  if command -v mandoc >/dev/null; then mandoc -Tlint -W warning $(PAGES) || rc=1; \
 	  else echo 'mandoc is not installed: manual pages not checked'; fi; \
 	  exit $$rc
@@ -166,6 +167,9 @@ format: ## clang-format over the C sources, in place
 # ---- delivery ----
 
 SOFULL  := libipcmap.so.$(VERSION)
+# "PAGE NAME" a line: the other names of the section 3 pages, each of which gets a page that is a link
+MANLINKS = awk '/^\.Sh/ { on = $$2 == "NAME" } on && $$1 == ".Nm" { p = FILENAME; sub(/.*\//, "", p); \
+           if ($$2 ".3" != p) print p, $$2 }' $(filter %.3,$(PAGES))
 # where bash, zsh and fish look for completions
 COMPLETIONS := bash:bash-completion/completions/ipcmap zsh:zsh/site-functions/_ipcmap \
                fish:fish/vendor_completions.d/ipcmap.fish
@@ -182,6 +186,8 @@ install: all ## library, header, ipcmap.pc, tool, manual pages and completions; 
 	install -m 644 core/ipcmap.h '$(DESTDIR)$(includedir)/ipcmap.h'
 	install -m 755 $(B)/ipcmap '$(DESTDIR)$(bindir)/ipcmap'
 	for p in $(PAGES); do install -D -m 644 $$p "$(DESTDIR)$(mandir)/man$${p##*.}/$${p##*/}" || exit 1; done
+	$(MANLINKS) | while read -r p n; do f="$(DESTDIR)$(mandir)/man3/$$n.3"; rm -f "$$f" && \
+	  echo ".so man3/$$p" >"$$f" && chmod 644 "$$f" || exit 1; done
 	for c in $(COMPLETIONS); do f="$(DESTDIR)$(datadir)/$${c#*:}"; install -d "$${f%/*}" && \
 	  $(B)/ipcmap completion "$${c%%:*}" >"$$f" && chmod 644 "$$f" || exit 1; done
 
@@ -190,6 +196,7 @@ uninstall: ## remove what install put there; same DESTDIR and prefix
 	  '$(DESTDIR)$(libdir)/libipcmap.so.$(SOMAJOR)' '$(DESTDIR)$(libdir)/libipcmap.so' \
 	  '$(DESTDIR)$(libdir)/pkgconfig/ipcmap.pc' '$(DESTDIR)$(includedir)/ipcmap.h' '$(DESTDIR)$(bindir)/ipcmap'
 	for p in $(PAGES); do rm -f "$(DESTDIR)$(mandir)/man$${p##*.}/$${p##*/}"; done
+	$(MANLINKS) | while read -r p n; do rm -f "$(DESTDIR)$(mandir)/man3/$$n.3"; done
 	for c in $(COMPLETIONS); do rm -f "$(DESTDIR)$(datadir)/$${c#*:}"; done
 
 dist: ## build/ipcmap-VERSION.tar.gz from the last commit

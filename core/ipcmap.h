@@ -3,14 +3,17 @@
  * ipcmap.h - a key->value map in shared memory
  *
  * The one installed header. ipcmap(7) explains the ideas and numbers the promises
- * cited here as [G1] .. [G12]; ipcmap(3) shows the calls in use.
+ * cited here as [G1] .. [G12]; ipcmap(3) has what all calls have in common, and a page
+ * for each group of them shows them in use.
  *
  * Every call returns 0 or a count when it succeeds, and a negative IPCMAP_ error
- * otherwise; each error has the value of the negative errno named beside it. Results
- * go out through the last arguments and are untouched on failure unless said otherwise.
+ * otherwise; each error has the value of the negative errno named beside it, and other
+ * negative values are system errors passed on. Results go out through the last arguments
+ * and are untouched on failure unless said otherwise.
  *
- * "Crash:" says what a caller killed inside the call leaves. Where a field says "as
- * for ipcmap_get()" it is the same sentence.
+ * Lengths are in bytes, durations in nanoseconds. The caller owns all arguments, and none
+ * is kept after the call. "Crash:" says what a caller killed inside the call leaves. Where
+ * a field says "as for ipcmap_get()" it is the same sentence.
  */
 #ifndef IPCMAP_H
 #define IPCMAP_H
@@ -75,7 +78,7 @@ struct ipcmap; /* an attached map; see ipcmap_open() */
 #define IPCMAP_CREATE 1u    /* make the segment if it is not there */
 #define IPCMAP_EXCL 2u      /* with CREATE: EXISTS if it is there */
 #define IPCMAP_RDONLY 4u    /* attach for reading; stores nothing */
-#define IPCMAP_APPLY 8u     /* change an existing map's limit and ttl to the ones given */
+#define IPCMAP_APPLY 8u     /* set limit, ttl and compress of an existing map to those given */
 #define IPCMAP_FOREIGN 16u  /* accept a segment of a user other than ours and root */
 #define IPCMAP_RESERVE 32u  /* with CREATE: reserve the memory of the whole limit now */
 
@@ -140,29 +143,36 @@ struct ipcmap_value {
  * @opt:  NULL attaches for reading and writing
  * @ret_map: the map
  *
- * With IPCMAP_CREATE an existing map wins: its limit and ttl stay unless IPCMAP_APPLY is
+ * With IPCMAP_CREATE an existing map wins: its limit, ttl and compress stay unless APPLY is
  * given; another shard count is MISMATCH. Several opens of one segment in a process share one
  * attachment, and a process has at most 32 segments attached. Attach takes the same time
  * whatever the map's size.
  *
- * Return:  0; NOTFOUND, EXISTS, MISMATCH, LIMIT, FULL, INVALID, NOTMAP, VERSION, CREATING,
- *          PERM, NOMEM, OWNERS, CORRUPT; @opt->why then has one line of reason.
+ * Return:  0; NOTFOUND, EXISTS, MISMATCH, FULL, INVALID, NOTMAP, VERSION, CREATING, PERM,
+ *          NOMEM, OWNERS, CORRUPT; READONLY, BUSY and INTERRUPTED with APPLY; BUSY when a
+ *          stopped process keeps the last free slot; DEADLOCK in a signal handler; @opt->why
+ *          then has one line of reason.
  * Memory:  the map is freed by ipcmap_close(); @name and @opt are not kept.
- * Threads: any thread.
+ * Threads: any thread; they take turns. A creator is waited for up to about 2 s.
  * Signals: not async-signal-safe.
  * Fork:    a map opened before fork() is usable in the child at once [G10].
  * Crash:   a creator killed inside leaves a segment that the next creator completes.
- * Cost:    some system calls.
+ * Cost:    some system calls, with RESERVE one for each MiB.
  */
 IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
 			   struct ipcmap **ret_map);
 
 /**
  * ipcmap_close() - detach
- * @map: may be NULL; must not be in use by another thread
+ * @map: may be NULL; must not be in use by another thread; its snapshots are closed before
  *
- * The segment and its content stay. Signals, Fork: as for ipcmap_open().
- * Crash: the attachment ends with the process in any case.
+ * The segment and its content stay.
+ *
+ * Memory:  what the map took is freed.
+ * Threads: waits for threads of this process that open or close.
+ * Signals, Fork: as for ipcmap_open().
+ * Crash:   the attachment ends with the process in any case.
+ * Cost:    some system calls, when it is the last handle of the attachment.
  */
 IPCMAP_API void ipcmap_close(struct ipcmap *map);
 
@@ -173,7 +183,12 @@ IPCMAP_API void ipcmap_close(struct ipcmap *map);
  * Attached processes keep the map until they close it; the memory is freed after the last.
  * A file that is not an ipcmap segment is left alone.
  *
- * Return: 0; NOTFOUND, NOTMAP, PERM, INVALID; other negative errno values of unlink(2).
+ * Return:  0; NOTFOUND, NOTMAP, CREATING, PERM, INVALID; system errors of unlink(2).
+ * Memory:  nothing is allocated.
+ * Threads: any thread, any process; waits for nobody.
+ * Signals: not async-signal-safe. Fork: usable in the child at once.
+ * Crash:   the name is gone or not.
+ * Cost:    some system calls.
  */
 IPCMAP_API int ipcmap_unlink(const char *name);
 
@@ -187,14 +202,17 @@ IPCMAP_API int ipcmap_unlink(const char *name);
  * Copies one value that was current at some moment during the call [G2].
  *
  * Return:  0; NOTFOUND; SHORT if @cap is less than the length; BUSY if the memory of the
- *          value was reused 16 times during this one call; INVALID; CORRUPT. After any error
- *          the content of @buf is undefined.
- * Memory:  the caller owns @key and @buf; nothing is allocated.
+ *          value was reused 16 times during this one call; NOMEM if a compressed value could
+ *          not be unpacked; INVALID; CORRUPT. After any error the content of @buf is
+ *          undefined.
+ * Memory:  the caller owns @key and @buf; nothing is allocated but a scratch area of the
+ *          thread, at its first compressed value.
  * Threads: any thread, any process; takes no lock, waits for nobody [G1].
  * Signals: async-signal-safe, also inside this thread's own write.
  * Fork:    usable in the child at once.
  * Crash:   a caller killed inside leaves no trace.
- * Cost:    O(1) expected plus the copy; no system call after the thread's first call.
+ * Cost:    O(1) expected plus the copy; no system call after the thread's first call, but
+ *          for that area.
  */
 IPCMAP_API int ipcmap_get(struct ipcmap *map, const void *key, size_t key_len, void *buf,
 			  size_t cap, size_t *ret_len);
@@ -202,22 +220,28 @@ IPCMAP_API int ipcmap_get(struct ipcmap *map, const void *key, size_t key_len, v
 /**
  * ipcmap_getx() - as ipcmap_get(), with version, remaining life and type
  * @ret: in: buf and cap; out: the rest, on 0 and on IPCMAP_SHORT
+ *
+ * Return: as for ipcmap_get(). All else as for ipcmap_get().
  */
 IPCMAP_API int ipcmap_getx(struct ipcmap *map, const void *key, size_t key_len,
 			   struct ipcmap_value *ret);
 
 /**
  * ipcmap_get_alloc() - as ipcmap_get(), into memory from malloc()
- * @ret_buf: the value and one zero byte after it; the caller frees it
+ * @ret_buf: the value and one zero byte after it
+ * @ret_len: length of the value without that byte; may be NULL
  *
- * Return: as for ipcmap_get() without SHORT; NOMEM. Not async-signal-safe.
+ * Return:  as for ipcmap_get() without SHORT; NOMEM; BUSY also when the value became longer
+ *          16 times meanwhile.
+ * Memory:  the caller frees @ret_buf with free().
+ * Signals: not async-signal-safe. All else as for ipcmap_get().
  */
 IPCMAP_API int ipcmap_get_alloc(struct ipcmap *map, const void *key, size_t key_len,
 				void **ret_buf, size_t *ret_len);
 
 /**
  * ipcmap_exists() - is the key there?
- * Return: 1 or 0; else as for ipcmap_get(). All else as for ipcmap_get().
+ * Return: 1 or 0; BUSY, INVALID, CORRUPT as for ipcmap_get(). All else as for ipcmap_get().
  */
 IPCMAP_API int ipcmap_exists(struct ipcmap *map, const void *key, size_t key_len);
 
@@ -230,16 +254,18 @@ IPCMAP_API int ipcmap_exists(struct ipcmap *map, const void *key, size_t key_len
  *
  * Return:  0; EXISTS, NOTFOUND, MISMATCH (conditions); LIMIT, FULL; TOOBIG; BUSY at the
  *          deadline; DEADLOCK; INTERRUPTED; READONLY; PERM (a forked child that could not
- *          reopen the segment); OWNERS; INVALID; CORRUPT.
- * Memory:  the caller owns all arguments; nothing is allocated.
+ *          reopen the segment); OWNERS; INVALID; CORRUPT; NOMEM if a compressed value could
+ *          not be unpacked for IF_EQUAL; RANGE when its shard has made 2^48 writes.
+ * Memory:  the caller owns all arguments; nothing is allocated but scratch memory for values
+ *          that are compressed.
  * Threads: any thread, any process; writers of one shard take turns.
  * Signals: not async-signal-safe: inside this thread's own write it returns DEADLOCK.
  * Fork:    as for ipcmap_get().
  * Crash:   the write is there whole or not at all; the next writer of the shard completes
  *          the bookkeeping in O(1) [G4].
  * Cost:    O(1) amortised: one append, one index line, a bounded share of cleaning; no
- *          system call unless memory is needed or a lock is contended. A value larger than
- *          half an extent costs its own size, outside the lock.
+ *          system call unless memory is needed or a lock is contended. A value that is
+ *          compressed, or larger than half an extent, costs its own size, outside the lock.
  */
 IPCMAP_API int ipcmap_put(struct ipcmap *map, const void *key, size_t key_len, const void *val,
 			  size_t val_len, const struct ipcmap_put_options *how);
@@ -249,10 +275,12 @@ IPCMAP_API int ipcmap_put(struct ipcmap *map, const void *key, size_t key_len, c
  * @ret_old: as for ipcmap_getx(): on 0 the previous value, or len 0 and version 0 when there
  *           was none; on EXISTS and MISMATCH the existing one; on SHORT its length, and
  *           nothing was changed. When it does not fit on EXISTS or MISMATCH, the error stays
- *           and len says its size. May be NULL.
+ *           and len says its size. Means nothing after other errors. May be NULL.
  *
  * This is LoadOrStore (with IF_ABSENT), Swap, and CompareAndSwap (with IF_VERSION or
- * IF_EQUAL). All else as for ipcmap_put().
+ * IF_EQUAL).
+ *
+ * Return: as for ipcmap_put(); SHORT. All else as for ipcmap_put().
  */
 IPCMAP_API int ipcmap_putx(struct ipcmap *map, const void *key, size_t key_len, const void *val,
 			   size_t val_len, const struct ipcmap_put_options *how,
@@ -267,8 +295,8 @@ IPCMAP_API int ipcmap_del(struct ipcmap *map, const void *key, size_t key_len);
 
 /**
  * ipcmap_delx() - delete a key if conditions hold
- * @only_if: IF_VERSION, IF_EQUAL; NULL deletes always
- * Return: as for ipcmap_del(); MISMATCH.
+ * @only_if: IF_VERSION, IF_EQUAL; deadline_ns; NULL deletes always
+ * Return: as for ipcmap_del(); MISMATCH. All else as for ipcmap_put().
  */
 IPCMAP_API int ipcmap_delx(struct ipcmap *map, const void *key, size_t key_len,
 			   const struct ipcmap_put_options *only_if);
@@ -276,7 +304,7 @@ IPCMAP_API int ipcmap_delx(struct ipcmap *map, const void *key, size_t key_len,
 /**
  * ipcmap_take() - delete a key and return its value, atomically
  * @ret_old: as for ipcmap_getx(); on SHORT nothing was changed
- * Return: as for ipcmap_del(); SHORT.
+ * Return: as for ipcmap_del(); SHORT. All else as for ipcmap_put().
  */
 IPCMAP_API int ipcmap_take(struct ipcmap *map, const void *key, size_t key_len,
 			   struct ipcmap_value *ret_old);
@@ -296,11 +324,15 @@ IPCMAP_API int ipcmap_touch(struct ipcmap *map, const void *key, size_t key_len,
 /**
  * ipcmap_get_touch() - read a value and keep it alive
  * @ttl_ns: the life it gets when less than half of that is left; else nothing is written
- * @ret:    as for ipcmap_getx(); ttl_left_ns is what was left before
+ * @ret:    as for ipcmap_getx(); ttl_left_ns is what was left before; set also when only the
+ *          touch failed
  *
- * For sessions: a read that seldom writes. A key that never expires is left alone.
- * Return: as for ipcmap_getx(), and as for ipcmap_touch() when that fails. All else as for
- * ipcmap_put().
+ * For sessions: a read that seldom writes. A key that never expires is left alone, as is one
+ * that was replaced meanwhile.
+ *
+ * Return: as for ipcmap_getx(), and as for ipcmap_touch() when that fails.
+ * Cost:   as for ipcmap_getx(); about twice in @ttl_ns also as for ipcmap_put(). All else as
+ *         for ipcmap_put().
  */
 IPCMAP_API int ipcmap_get_touch(struct ipcmap *map, const void *key, size_t key_len,
 				uint64_t ttl_ns, struct ipcmap_value *ret);
@@ -310,7 +342,7 @@ struct ipcmap_add_options {
 	size_t struct_size;   /* sizeof(struct ipcmap_add_options) */
 	int64_t initial;      /* what a counter that is not there begins with, before delta */
 	int64_t min, max;     /* RANGE, and nothing changed, when the sum would leave them */
-	uint64_t ttl_ns;      /* life of a new counter; 0: the map's default; a present one keeps its */
+	uint64_t ttl_ns;      /* of a new counter; 0: the map's default; a present one keeps its */
 	uint64_t deadline_ns; /* as in struct ipcmap_put_options */
 	uint32_t type;        /* of a new counter */
 };
@@ -324,7 +356,7 @@ struct ipcmap_add_options {
  * @how:     NULL: begins with 0, no bounds, the map's default life
  * @ret_now: the sum; may be NULL
  *
- * A counter is a value that is a decimal integer of 64 bits as text.
+ * A counter is a value that is a decimal integer of 64 bits as text, of at most 20 bytes.
  *
  * Return: 0; TYPE when the value is something else; RANGE; TOOBIG for a key longer than about
  *         half an extent; else as for ipcmap_put(). All else as for ipcmap_put().
@@ -346,7 +378,7 @@ struct ipcmap_mget {
  *         are not a view of one moment
  *
  * Return: the number of items with rc 0; INVALID, then no rc was set. All else as for
- * ipcmap_get().
+ *         ipcmap_get().
  */
 IPCMAP_API int ipcmap_mget(struct ipcmap *map, struct ipcmap_mget *items, size_t n);
 
@@ -356,19 +388,30 @@ IPCMAP_API int ipcmap_mget(struct ipcmap *map, struct ipcmap_mget *items, size_t
  * @ret_deleted: how many, also when it ends early; may be NULL
  *
  * Not atomic: a key that is there throughout is deleted, one stored meanwhile may stay.
- * Return: 0; as for ipcmap_scan(); as for ipcmap_del(). Crash: those done so far are deleted.
- * Cost: a scan of the map.
+ *
+ * Return: 0, also when there were none; as for ipcmap_scan(); as for ipcmap_del() without
+ *         NOTFOUND.
+ * Memory: as for ipcmap_scan().
+ * Crash:  those done so far are deleted.
+ * Cost:   a scan of the map. All else as for ipcmap_del().
  */
 IPCMAP_API int ipcmap_del_prefix(struct ipcmap *map, const void *prefix, size_t prefix_len,
 				 uint64_t *ret_deleted);
 
 /**
  * ipcmap_tune() - change a live map
- * @opt: limit and ttl_ns of the map, for all its users; deadline_ns of this handle; 0 leaves
- *       each as it is; why on failure. The other options are ignored.
+ * @opt: limit, ttl_ns and compress of the map, for all its users; deadline_ns of this handle;
+ *       0 leaves each as it is; why on failure. The other options are ignored.
  *
  * A limit below what is used drops nothing: puts that need memory get LIMIT until it is so.
- * Return: 0; INVALID below the least or above the maximum; FULL; BUSY; as for ipcmap_put().
+ *
+ * Return:  0; INVALID below the least or above the maximum, then nothing is changed; FULL;
+ *          BUSY after 2 s; READONLY, DEADLOCK, INTERRUPTED, PERM, OWNERS as for ipcmap_put().
+ * Memory:  nothing is allocated.
+ * Threads: as for ipcmap_put(), but deadline_ns is set while no other thread uses the handle.
+ * Crash:   each value is changed or not.
+ * Cost:    O(1); a higher limit reserves memory for the extent table. All else as for
+ *          ipcmap_put().
  */
 IPCMAP_API int ipcmap_tune(struct ipcmap *map, const struct ipcmap_options *opt);
 
@@ -376,9 +419,11 @@ IPCMAP_API int ipcmap_tune(struct ipcmap *map, const struct ipcmap_options *opt)
  * ipcmap_clear() - forget every key
  *
  * Atomic per shard, not over the whole map [G2]. The memory is reclaimed by later writes.
+ * Snapshot tables stay.
  *
- * Return: 0; else as for ipcmap_del(). Crash: the shards done so far are clear.
- * Cost:   O(shards).
+ * Return: 0; as for ipcmap_del() without NOTFOUND, and some shards may be clear then.
+ * Crash:  the shards done so far are clear.
+ * Cost:   O(shards). All else as for ipcmap_del().
  */
 IPCMAP_API int ipcmap_clear(struct ipcmap *map);
 
@@ -387,7 +432,7 @@ IPCMAP_API int ipcmap_clear(struct ipcmap *map);
  *
  * Exact when nobody writes; expired keys count until their memory is reclaimed.
  *
- * Return: 0; INVALID. Threads, Signals, Fork, Crash: as for ipcmap_get(). Cost: O(shards).
+ * Return: 0; INVALID. Cost: O(shards). All else as for ipcmap_get().
  */
 IPCMAP_API int ipcmap_entries(struct ipcmap *map, uint64_t *ret_entries);
 
@@ -407,7 +452,8 @@ struct ipcmap_item {
 /**
  * ipcmap_scan() - walk the keys
  * @cursor: in: 0 to start, or what an earlier call left there; out: where to go on, 0 at
- *          the end. It is a plain number that any process may continue with.
+ *          the end, after an error too. It is a plain number that any process may continue
+ *          with; it moves between index buckets, not while the keys of one are shown.
  * @prefix: only keys that begin with these @prefix_len bytes; NULL and 0: all
  * @flags:  0 or IPCMAP_SCAN_KEYS
  * @each:   called outside any lock, once a key; it may use the map; anything but 0 ends the
@@ -417,9 +463,13 @@ struct ipcmap_item {
  * Every key present throughout the scan is shown exactly once, across growth and cleaning
  * [G9]; a key stored or deleted meanwhile may be shown or not.
  *
- * Return:  0 at the end; what @each returned; NOMEM; BUSY; INVALID; CORRUPT.
+ * Return:  0 at the end; what @each returned; NOMEM; BUSY; INVALID; CORRUPT; DEADLOCK,
+ *          INTERRUPTED, PERM, OWNERS as for ipcmap_put() when a bucket must be locked.
  * Memory:  a buffer of one bucket's entries from malloc(), freed before return.
+ * Threads: any thread, any process; takes no lock, but a writable attach locks a shard for
+ *          one bucket that changed during each of 16 attempts.
  * Signals: not async-signal-safe. Fork: as for ipcmap_get(). Crash: no trace.
+ * Cost:    O(entries of the map), whatever the prefix.
  */
 IPCMAP_API int ipcmap_scan(struct ipcmap *map, uint64_t *cursor, const void *prefix,
 			   size_t prefix_len, unsigned flags,
@@ -455,7 +505,7 @@ struct ipcmap_stat {
 	uint32_t attached;     /* owner slots held by living processes */
 	uint32_t owners;       /* owner slots in all */
 	uint32_t format;       /* version of the segment format */
-	uint32_t uid, gid, mode; /* of the file */
+	uint32_t uid, gid, mode; /* of the file; 0 when it cannot be asked */
 };
 
 /**
@@ -464,22 +514,31 @@ struct ipcmap_stat {
  *
  * Takes no lock; a shard in the middle of a write is counted as before or after it.
  *
- * Return: 0; INVALID; system errors of fstat(2). Threads, Fork: as for ipcmap_get().
- * Cost:   O(shards + owners), one system call per owner slot in use.
+ * Return:  0; INVALID.
+ * Memory:  nothing is allocated.
+ * Signals: not async-signal-safe.
+ * Cost:    O(shards + owners + counter lines), a system call per owner slot that was ever
+ *          used. All else as for ipcmap_get().
  */
 IPCMAP_API int ipcmap_stat(struct ipcmap *map, struct ipcmap_stat *ret);
 
 /**
  * ipcmap_check() - verify every invariant of the segment
- * @report: called for each finding with one line, "label: what and where"; may be NULL
+ * @report: called outside any lock for each finding, at most 64 of a shard, with one line
+ *          that says where, which invariant and what; must not write to the map; may be NULL
  *
  * On a writable attach each shard's writers are held while that shard is walked; readers
  * go on. On a read-only attach nothing is held, a shard that changes during its walk is
  * walked again, and one that never stands still is reported as "busy".
  *
- * Return:  the number of findings, 0 when sound; BUSY; NOMEM; other errors as for
- *          ipcmap_put().
- * Crash:   as for ipcmap_put().  Cost: O(entries).
+ * Return:  the number of findings, 0 when sound; BUSY at the handle's deadline; NOMEM;
+ *          CORRUPT, DEADLOCK, INTERRUPTED, PERM, OWNERS as for ipcmap_put(); INVALID.
+ * Memory:  some 13 bytes an extent and some KiB from malloc(), freed before return; a line
+ *          is valid during its callback.
+ * Threads: any thread, any process.
+ * Signals: not async-signal-safe. Fork: as for ipcmap_get().
+ * Crash:   nothing was changed; a lock that was held is taken over.
+ * Cost:    O(entries + extents).
  */
 IPCMAP_API int ipcmap_check(struct ipcmap *map, void (*report)(void *arg, const char *line),
 			    void *arg);
@@ -510,13 +569,15 @@ struct ipcmap_compact {
 /**
  * ipcmap_compact() - give memory back
  * @how: NULL: everything
- * @ret: may be NULL
+ * @ret: may be NULL; set after an error in the middle too, to what was done until then
  *
  * Moves live entries together, merges index buckets, frees what is then unused, lets it rest
  * for a second and returns its pages to the system. In small steps: readers and writers go on.
  *
  * Return:  0; INTERRUPTED when @how->progress stopped it; BUSY at the handle's deadline for a
- *          lock; else as for ipcmap_del().
+ *          lock; READONLY, for an estimate too; else as for ipcmap_del() without NOTFOUND.
+ * Memory:  nothing is allocated.
+ * Threads, Signals, Fork: as for ipcmap_put().
  * Crash:   nothing is lost; the next compaction goes on.
  * Cost:    O(entries) in all; a second of rest when pages are returned.
  */
@@ -589,6 +650,9 @@ IPCMAP_API int ipcmap_snapshot_open(struct ipcmap *map, const char *table, uint6
 /**
  * ipcmap_snapshot_close() - let a version go
  * @snap: may be NULL; values looked up in it must not be used any more
+ *
+ * Memory: what was taken by ipcmap_snapshot_open() is freed, after the last of its opens.
+ * Cost:   O(1), some system calls. All else as for ipcmap_snapshot_open().
  */
 IPCMAP_API void ipcmap_snapshot_close(struct ipcmap_snapshot *snap);
 
@@ -596,7 +660,9 @@ IPCMAP_API void ipcmap_snapshot_close(struct ipcmap_snapshot *snap);
  * ipcmap_snapshot_get() - look a key up in a held version, without a copy
  * @ret_val: the value, where it lies; valid until @snap is closed; a zero byte follows it
  *
- * Return:  0; NOTFOUND; INVALID; CORRUPT; in a forked child also as for ipcmap_snapshot_open().
+ * Return:  0; NOTFOUND; INVALID; CORRUPT; in a forked child also MISMATCH, and as for
+ *          ipcmap_put() when it cannot hold the version for itself.
+ * Memory:  nothing is allocated; the value must not be written to.
  * Threads: any thread; takes no lock, waits for nobody, stores nothing.
  * Signals: async-signal-safe, but for the first call in a forked child.
  * Fork:    as for ipcmap_snapshot_open(). Crash: no trace. Cost: O(1) expected.
@@ -608,22 +674,34 @@ IPCMAP_API int ipcmap_snapshot_get(struct ipcmap_snapshot *snap, const void *key
  * ipcmap_snapshot_each() - all keys of a held version, in the order of their bytes
  * @each: anything but 0 ends the walk and is returned; keys and values stay valid as for
  *        ipcmap_snapshot_get()
+ *
+ * Return: 0; what @each returned; else as for ipcmap_snapshot_get() without NOTFOUND.
+ * Cost:   O(n). All else as for ipcmap_snapshot_get().
  */
 IPCMAP_API int ipcmap_snapshot_each(struct ipcmap_snapshot *snap,
 				    int (*each)(void *arg, const struct ipcmap_pair *pair),
 				    void *arg);
 
-/** ipcmap_snapshot_version() - the number of a held version */
+/**
+ * ipcmap_snapshot_version() - the number of a held version
+ * Return: it; 0 for NULL. All else as for ipcmap_snapshot_newer().
+ */
 IPCMAP_API uint64_t ipcmap_snapshot_version(const struct ipcmap_snapshot *snap);
 
-/** ipcmap_snapshot_count() - the keys in a held version */
+/**
+ * ipcmap_snapshot_count() - the keys in a held version
+ * Return: their number; 0 for NULL. All else as for ipcmap_snapshot_newer().
+ */
 IPCMAP_API uint64_t ipcmap_snapshot_count(const struct ipcmap_snapshot *snap);
 
 /**
  * ipcmap_snapshot_newer() - is this not its table's current version any more?
  *
- * Return: 1 or 0. One load: cheap enough before every request. 1 also when the table was
- * dropped or an older version was opened on purpose.
+ * Return:  1, also when the table was dropped or an older version was opened on purpose; 0.
+ * Memory:  nothing is allocated.
+ * Threads: any thread; takes no lock, waits for nobody, stores nothing.
+ * Signals: async-signal-safe. Fork: usable in the child at once. Crash: no trace.
+ * Cost:    one load: cheap enough before every request.
  */
 IPCMAP_API int ipcmap_snapshot_newer(const struct ipcmap_snapshot *snap);
 
@@ -641,9 +719,16 @@ struct ipcmap_snapshot_info {
 
 /**
  * ipcmap_snapshot_list() - all versions of all tables, by table and version
- * @each: anything but 0 ends the list and is returned
+ * @each: anything but 0 ends the list and is returned; called outside any lock
  *
- * Return: 0; what @each returned; NOMEM; INVALID. Takes no lock.
+ * Each version is shown as it was at some moment of the call.
+ *
+ * Return:  0; what @each returned; NOMEM; INVALID.
+ * Memory:  less than 0.1 MiB from malloc(), freed before return; @info is valid during the
+ *          callback.
+ * Threads: any thread, any process; takes no lock, waits for nobody.
+ * Signals: not async-signal-safe. Fork: as for ipcmap_get(). Crash: no trace.
+ * Cost:    O(versions + holders), a system call for each holder.
  */
 IPCMAP_API int ipcmap_snapshot_list(struct ipcmap *map,
 				    int (*each)(void *arg,
@@ -663,8 +748,11 @@ IPCMAP_API int ipcmap_snapshot_rollback(struct ipcmap *map, const char *table, u
 /**
  * ipcmap_snapshot_drop() - forget a table and its versions
  *
- * Whoever holds a version keeps it. Return: 0; NOTFOUND; else as for ipcmap_del().
- * Crash: the table is gone or not; what it leaves goes with the next publication or check.
+ * Whoever holds a version keeps it.
+ *
+ * Return: 0; NOTFOUND; else as for ipcmap_del().
+ * Crash:  the table is gone or not; what it leaves goes with the next publication or check.
+ * Cost:   O(versions + holders). All else as for ipcmap_snapshot_publish().
  */
 IPCMAP_API int ipcmap_snapshot_drop(struct ipcmap *map, const char *table);
 
@@ -822,8 +910,15 @@ IPCMAP_API int ipcmap_inspect_extents(struct ipcmap *map, struct ipcmap_extent_c
 
 /**
  * ipcmap_interrupt() - end this process's waits in this map
+ * @map: may be NULL
  *
- * Calls that wait at this moment return INTERRUPTED within 5 ms. Async-signal-safe.
+ * Calls that wait at this moment, in any thread and through any handle of the attachment,
+ * return INTERRUPTED within 5 ms. Those that begin later do not.
+ *
+ * Memory:  nothing is allocated.
+ * Threads: any thread; other processes do not notice.
+ * Signals: async-signal-safe. Fork: parent and child interrupt each their own waits.
+ * Crash:   no trace. Cost: one atomic addition.
  */
 IPCMAP_API void ipcmap_interrupt(struct ipcmap *map);
 
@@ -831,17 +926,28 @@ IPCMAP_API void ipcmap_interrupt(struct ipcmap *map);
  * ipcmap_why() - one line on why this handle's segment cannot be written, or ""
  *
  * After PERM in a forked child it says why the segment could not be reopened.
+ *
+ * Return: never NULL.
+ * Memory: the string goes with the map, and changes when the segment is reopened. All else
+ *         as for ipcmap_strerror().
  */
 IPCMAP_API const char *ipcmap_why(struct ipcmap *map);
 
 /**
- * ipcmap_strerror() - one line for an error; never NULL
+ * ipcmap_strerror() - one line for an error
  * @err: a negative value that a call returned
+ *
+ * Return:  never NULL.
+ * Memory:  the string is constant and the library's.
+ * Threads: any thread. Signals: async-signal-safe. Fork: usable in the child at once.
+ * Crash:   no trace. Cost: O(1).
  */
 IPCMAP_API const char *ipcmap_strerror(int err);
 
 /**
- * ipcmap_errname() - "IPCMAP_FULL" and so on; "" for a value that has no name here
+ * ipcmap_errname() - "IPCMAP_FULL" and so on
+ *
+ * Return: "" for a value that has no name here. All else as for ipcmap_strerror().
  */
 IPCMAP_API const char *ipcmap_errname(int err);
 
