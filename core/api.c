@@ -52,6 +52,16 @@ static void count_del(struct ipcmap *m)
 
 /* ---- open ---- */
 
+/* why is where it should be only in a structure of the right size. */
+static int bad_open(const struct ipcmap_options *opt)
+{
+	struct im_why why = {NULL, 0};
+
+	if (opt && opt->struct_size == sizeof(*opt))
+		why = (struct im_why){opt->why, opt->why_cap};
+	return im_why(&why, IPCMAP_INVALID, "a name, the flags or the mode are out of range");
+}
+
 IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
 			   struct ipcmap **ret_map)
 {
@@ -60,7 +70,7 @@ IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
 
 	if (!name || !ret_map ||
 	    (opt && (opt->struct_size != sizeof(*opt) || opt->flags & ~known || opt->mode & ~0777u)))
-		return IPCMAP_INVALID;
+		return bad_open(opt);
 	return im_map_open(name, opt, ret_map);
 }
 
@@ -250,7 +260,8 @@ IPCMAP_API int ipcmap_add(struct ipcmap *map, const void *key, size_t key_len, i
 	int r;
 
 	if (bad_key(map, key, key_len) ||
-	    (how && (how->struct_size != sizeof(*how) || how->min > how->max || how->type > 255)))
+	    (how && (how->struct_size != sizeof(*how) || how->min > how->max || how->type > 255 ||
+		     how->ttl_ns == IPCMAP_TTL_KEEP)))
 		return IPCMAP_INVALID;
 	r = begin_write(map);
 	if (r)
@@ -284,13 +295,15 @@ IPCMAP_API int ipcmap_del_prefix(struct ipcmap *map, const void *prefix, size_t 
 
 IPCMAP_API int ipcmap_tune(struct ipcmap *map, const struct ipcmap_options *opt)
 {
+	struct im_why why;
 	int r;
 
 	if (!map || !opt || opt->struct_size != sizeof(*opt))
 		return IPCMAP_INVALID;
+	why = (struct im_why){opt->why, opt->why_cap};
 	r = begin_write(map);
 	if (r)
-		return r;
+		return im_why(&why, r, "%s: %s", map->seg->name, ipcmap_strerror(r));
 	end_write(map);
 	return im_map_tune(map, opt);
 }

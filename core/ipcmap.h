@@ -505,7 +505,7 @@ struct ipcmap_stat {
 	uint32_t attached;     /* owner slots held by living processes */
 	uint32_t owners;       /* owner slots in all */
 	uint32_t format;       /* version of the segment format */
-	uint32_t uid, gid, mode; /* of the file; 0 when it cannot be asked */
+	uint32_t uid, gid, mode; /* of the file; UINT32_MAX, and mode 0: cannot be asked */
 };
 
 /**

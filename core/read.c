@@ -318,6 +318,17 @@ static im_cold int get_whole(const struct ipcmap *m, const void *key, size_t key
 	return r;
 }
 
+int im_read_uncounted(const struct ipcmap *m, const void *key, size_t key_len,
+		      struct ipcmap_value *ret)
+{
+	struct ipcmap_value v = *ret;
+	int r = read_slow(m, key, key_len, im_hash(m->hash_seed, key, key_len), &v, true);
+
+	if (r == 0 || r == IPCMAP_SHORT)
+		*ret = v;
+	return r;
+}
+
 /* All of ipcmap_getx(), likewise. */
 static im_cold int getx_whole(const struct ipcmap *m, const void *key, size_t key_len,
 			      uint64_t hash, struct ipcmap_value *ret)

@@ -18,6 +18,9 @@ int im_read_equal(const struct ipcmap *m, const void *key, size_t key_len, const
 /* The same, of a key whose hash is known. */
 int im_read_getx_of(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
 		    struct ipcmap_value *ret);
+/* As im_read_getx(), but not counted: for calls that are no gets. */
+int im_read_uncounted(const struct ipcmap *m, const void *key, size_t key_len,
+		      struct ipcmap_value *ret);
 int im_read_exists(const struct ipcmap *m, const void *key, size_t key_len);
 
 #endif

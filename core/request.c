@@ -112,7 +112,7 @@ static int compare(struct im_op *op, struct im_request *q)
 static int copy(struct im_op *op, struct im_request *q)
 {
 	struct ipcmap_value v = {.buf = q->old->buf, .cap = q->old->cap};
-	int r = im_read_getx(op->m, op->key, op->key_len, &v);
+	int r = im_read_uncounted(op->m, op->key, op->key_len, &v);
 
 	if (r == 0)
 		q->seen = v.version;

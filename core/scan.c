@@ -256,7 +256,7 @@ static int read_whole(const struct scan *sc, const struct ipcmap_item *it,
 	int r = IPCMAP_BUSY;
 
 	for (unsigned i = 0; i < TRIES; i++) {
-		r = im_read_getx(sc->m, it->key, it->key_len, ret);
+		r = im_read_uncounted(sc->m, it->key, it->key_len, ret);
 		if (r != IPCMAP_SHORT)
 			break;
 		free(ret->buf);

@@ -90,6 +90,15 @@ bool im_seg_is(const struct im_seg *seg, int fd)
 }
 
 /* Threads may come here at once: one stores its descriptor, the others close theirs. */
+/* Mapped, but not to be opened any more. */
+static int lost(struct im_seg *seg)
+{
+	static const char what[] = "its file was closed, and its name is another's or gone";
+
+	memcpy(seg->why, what, sizeof(what));
+	return -EACCES;
+}
+
 int im_seg_fd(struct im_seg *seg)
 {
 	uint32_t *word = (uint32_t *)&seg->fd;
@@ -101,15 +110,15 @@ int im_seg_fd(struct im_seg *seg)
 		return (int)was;
 	fd = open(seg->name, flags);
 	if (fd < 0)
-		return -EBADF;
+		return lost(seg);
 	if (!im_seg_is(seg, fd)) {
 		close(fd);
-		return -EBADF;
+		return lost(seg);
 	}
 	if (im_cas32_acq(word, was, (uint32_t)fd) == was)
 		return fd;
 	close(fd);
-	return im_seg_is(seg, (int)im_load32_acq(word)) ? (int)im_load32_acq(word) : -EBADF;
+	return im_seg_is(seg, (int)im_load32_acq(word)) ? (int)im_load32_acq(word) : lost(seg);
 }
 
 void im_seg_file(struct im_seg *seg, uint32_t *ret_uid, uint32_t *ret_gid, uint32_t *ret_mode)
@@ -117,7 +126,8 @@ void im_seg_file(struct im_seg *seg, uint32_t *ret_uid, uint32_t *ret_gid, uint3
 	struct stat st;
 	int fd = im_seg_fd(seg);
 
-	*ret_uid = *ret_gid = *ret_mode = 0;
+	*ret_uid = *ret_gid = UINT32_MAX;
+	*ret_mode = 0;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return;
 	*ret_uid = st.st_uid;

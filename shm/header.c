@@ -129,7 +129,7 @@ static int check_boot(const struct fmt_header *h, const char *path, const struct
 	if (memcmp(h->boot_id, unknown, 16) != 0 && memcmp(id, unknown, 16) != 0 &&
 	    memcmp(h->boot_id, id, 16) != 0)
 		return im_why(why, -ESTALE,
-			      "%s: from before the last boot: dump and load it, or remove it",
+			      "%s: from before the last boot, when clocks began anew: remove it",
 			      path);
 	return 0;
 }

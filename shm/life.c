@@ -49,6 +49,8 @@ static uint64_t last_token;
 static pthread_key_t thread_end_key;
 static int start_rc;
 
+/* No thread is canceled while it holds the life lock: what it was before. */
+static __thread int cancel_state __attribute__((tls_model("initial-exec")));
 /* This thread holds the life lock. */
 static __thread bool mine __attribute__((tls_model("initial-exec")));
 /* This thread forks while it holds it: from a signal handler. */
@@ -97,6 +99,7 @@ int im_life_lock(void)
 		return -EDEADLK;
 	mine = true;
 	im_compiler_barrier();
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	take_word(lock_word());
 	begin_if_new();
 	return 0;
@@ -112,15 +115,19 @@ int im_life_trylock(void)
 		mine = false;
 		return -EBUSY;
 	}
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	begin_if_new();
 	return 0;
 }
 
 void im_life_unlock(void)
 {
+	int state = cancel_state;
+
 	give_word(lock_word());
 	im_compiler_barrier();
 	mine = false;
+	pthread_setcancelstate(state, NULL);
 }
 
 uint64_t im_life_token(void)

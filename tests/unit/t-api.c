@@ -4,6 +4,8 @@
  */
 #include "kit.h"
 
+#include <pthread.h>
+
 static struct ipcmap *m;
 
 static void with_map(const char *name)
@@ -687,6 +689,106 @@ static void api__small_map_takes_600_kib_of_entries(void)
 	}
 }
 
+/* ---- what users stumbled over ---- */
+
+static void api__writes_say_why_when_the_file_is_lost(void)
+{
+	char buf[200];
+	size_t len = 0;
+	int r = 0;
+
+	m = kit_made(T_NAME, 4 * KIT_MIB, 0, 1);
+	CU_ASSERT(kit_put(m, "k", "v") == 0);
+	ipcmap_unlink(m->seg->name);
+	close(m->seg->fd);
+	for (unsigned i = 0; i < 100000 && r == 0; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "%u", i);
+		r = ipcmap_put(m, key, strlen(key), buf, sizeof(buf), NULL);
+	}
+	CU_ASSERT(r == IPCMAP_PERM && strstr(ipcmap_why(m), "gone") != NULL);
+	CU_ASSERT(ipcmap_get(m, "k", 1, buf, sizeof(buf), &len) == 0 && len == 1);
+	CU_ASSERT(kit_stat(m).uid == UINT32_MAX);
+	ipcmap_close(m);
+}
+
+static const char *canceled_name;
+
+static void *open_canceled(void *arg)
+{
+	struct ipcmap *mine = NULL;
+
+	(void)arg;
+	pthread_cancel(pthread_self());
+	ipcmap_open(canceled_name, NULL, &mine);
+	ipcmap_close(mine);
+	pthread_testcancel();
+	return NULL;
+}
+
+static void api__canceled_thread_leaves_no_lock(void)
+{
+	struct ipcmap *again = NULL;
+	void *end = NULL;
+	pthread_t t;
+
+	m = kit_made(canceled_name = T_NAME, 4 * KIT_MIB, 0, 1);
+	CU_ASSERT(pthread_create(&t, NULL, open_canceled, NULL) == 0);
+	CU_ASSERT(pthread_join(t, &end) == 0 && end == PTHREAD_CANCELED);
+	CU_ASSERT(ipcmap_open(canceled_name, NULL, &again) == 0); /* or it waits for ever */
+	ipcmap_close(again);
+	kit_gone(m);
+}
+
+static void api__open_and_tune_say_why_in_any_case(void)
+{
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+	struct ipcmap *ro = NULL;
+	char why[100] = "from before";
+
+	m = kit_made(T_NAME, 4 * KIT_MIB, 0, 1);
+	o.why = why;
+	o.why_cap = sizeof(why);
+	o.flags = 1u << 30;
+	CU_ASSERT(ipcmap_open(m->seg->name, &o, &ro) == IPCMAP_INVALID);
+	CU_ASSERT(strstr(why, "flags") != NULL);
+	o.flags = IPCMAP_RDONLY;
+	CU_ASSERT(ipcmap_open(m->seg->name, &o, &ro) == 0);
+	strcpy(why, "from before");
+	o.flags = 0;
+	CU_ASSERT(ipcmap_tune(ro, &o) == IPCMAP_READONLY && strstr(why, "read") != NULL);
+	ipcmap_close(ro);
+	kit_gone(m);
+}
+
+static int count_item(void *arg, const struct ipcmap_item *item)
+{
+	*(unsigned *)arg += item->val_len == 500000;
+	return 0;
+}
+
+static void api__only_gets_count_as_gets(void)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	unsigned char *val = calloc(1, 500000);
+	struct ipcmap_value v = {.buf = val, .cap = 500000};
+	uint64_t cursor = 0;
+	unsigned n = 0;
+
+	m = kit_made(T_NAME, 16 * KIT_MIB, 0, 1);
+	CU_ASSERT(ipcmap_put(m, "k", 1, val, 500000, NULL) == 0);
+	CU_ASSERT(ipcmap_scan(m, &cursor, NULL, 0, 0, count_item, &n) == 0 && n == 1);
+	how.flags = IPCMAP_IF_EQUAL;
+	how.equal = "x";
+	how.equal_len = 1;
+	CU_ASSERT(ipcmap_putx(m, "k", 1, "y", 1, &how, &v) == IPCMAP_MISMATCH);
+	CU_ASSERT(ipcmap_take(m, "k", 1, &v) == 0 && v.len == 500000);
+	CU_ASSERT(kit_stat(m).gets == 0);
+	free(val);
+	kit_gone(m);
+}
+
 static CU_TestInfo tests[] = {
 	{"a value put is got in every way", api__put_is_got_in_every_way},
 	{"too small a buffer says the need", api__too_small_a_buffer_says_the_need},
@@ -712,6 +814,10 @@ static CU_TestInfo tests[] = {
 	{"a busy shard is left at the deadline", api__busy_shard_is_left_at_the_deadline},
 	{"NOWAIT returns a large old value", api__nowait_returns_a_large_old_value},
 	{"a map of 1 MiB takes 600 KiB of entries", api__small_map_takes_600_kib_of_entries},
+	{"writes say why when the file is lost", api__writes_say_why_when_the_file_is_lost},
+	{"a canceled thread leaves no lock", api__canceled_thread_leaves_no_lock},
+	{"open and tune say why in any case", api__open_and_tune_say_why_in_any_case},
+	{"only gets count as gets", api__only_gets_count_as_gets},
 	CU_TEST_INFO_NULL,
 };
 T_SUITE("api", tests)
