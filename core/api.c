@@ -66,7 +66,7 @@ IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
 			   struct ipcmap **ret_map)
 {
 	const unsigned known = IPCMAP_CREATE | IPCMAP_EXCL | IPCMAP_RDONLY | IPCMAP_APPLY |
-			       IPCMAP_FOREIGN | IPCMAP_RESERVE;
+			       IPCMAP_FOREIGN | IPCMAP_RESERVE | IPCMAP_HUGE;
 
 	if (!name || !ret_map ||
 	    (opt && (opt->struct_size != sizeof(*opt) || opt->flags & ~known || opt->mode & ~0777u)))

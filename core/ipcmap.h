@@ -81,6 +81,7 @@ struct ipcmap; /* an attached map; see ipcmap_open() */
 #define IPCMAP_APPLY 8u     /* set limit, ttl and compress of an existing map to those given */
 #define IPCMAP_FOREIGN 16u  /* accept a segment of a user other than ours and root */
 #define IPCMAP_RESERVE 32u  /* with CREATE: reserve the memory of the whole limit now */
+#define IPCMAP_HUGE 64u     /* with CREATE: as RESERVE, in large pages where there are any */
 
 /* How to open or create. Start from IPCMAP_OPTIONS_INIT; 0 means the default. */
 struct ipcmap_options {

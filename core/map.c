@@ -132,7 +132,8 @@ static int choose(const struct ipcmap_options *o, struct im_seg_create *c,
 	c->gid = o->group;
 	c->ttl_ns = o->ttl_ns ? o->ttl_ns : IPCMAP_TTL_NONE;
 	c->pack_min = o->compress ? pack_min(o) : IPCMAP_COMPRESS_OFF;
-	c->reserve = o->flags & IPCMAP_RESERVE;
+	c->reserve = o->flags & (IPCMAP_RESERVE | IPCMAP_HUGE);
+	c->large_pages = o->flags & IPCMAP_HUGE;
 	c->build = build;
 	return 0;
 }

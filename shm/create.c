@@ -142,6 +142,8 @@ static int prepare_extents(struct im_seg *seg, const struct im_seg_create *how, 
 	rc = im_os->reserve(fd, seg->extent_off, (uint64_t)n << seg->extent_shift);
 	for (uint32_t i = 0; rc == 0 && i < n; i++)
 		seg->table[i].backed = 1;
+	if (rc == 0 && how->large_pages)
+		im_os_large_pages(seg->extents, (uint64_t)n << seg->extent_shift);
 	return rc;
 }
 

@@ -29,6 +29,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
 /* fallocate() of one step takes about 1 ms; an interrupted one starts again, halved. */
 #define RESERVE_STEP (UINT64_C(1) << 20)
 #define RESERVE_STEP_MIN (UINT64_C(1) << 16)
@@ -300,4 +304,15 @@ void im_os_self(uint64_t *ret_pid, uint64_t *ret_start, char ret_comm[16])
 	if (close_at)
 		number(close_at, &start);
 	*ret_start = (uint64_t)start;
+}
+
+void im_os_large_pages(void *p, uint64_t len)
+{
+	uintptr_t at = align_up((uintptr_t)p, IM_OS_LARGE_PAGE), end = (uintptr_t)p + len;
+
+	for (; at + IM_OS_LARGE_PAGE <= end; at += IM_OS_LARGE_PAGE) {
+		/* no such request in this kernel: not for the rest either */
+		if (madvise((void *)at, IM_OS_LARGE_PAGE, MADV_COLLAPSE) < 0 && errno == EINVAL)
+			return;
+	}
 }

@@ -38,6 +38,15 @@ void im_os_timens_refresh(void); /* at attach and in forked children */
 int im_os_random(void *buf, size_t len);
 void im_os_boot_id(uint8_t id[16]); /* zero when unknown */
 uint64_t im_os_wall(void);          /* seconds since 1970 */
+#define IM_OS_LARGE_PAGE (UINT64_C(1) << 21)
+
+/*
+ * Put large pages behind [p, p+len) of a shared file mapping that has memory already: as many
+ * as lie in there whole, since they make memory of holes. Asks only: some of it, or all, may
+ * stay as it is.
+ */
+void im_os_large_pages(void *p, uint64_t len);
+
 uint64_t im_os_fsize_limit(void);   /* RLIMIT_FSIZE: a file made longer is a fatal signal */
 
 /* Lock byte @slot through this open file description: 0, -EAGAIN held elsewhere, or worse. */

@@ -61,6 +61,29 @@ static void copy_constants(struct im_seg *seg, const struct fmt_header *h)
 	memcpy(seg->user_geo, h->user, sizeof(seg->user_geo));
 }
 
+/* At a multiple of a large page, so that large pages of the file can be mapped as such. */
+static void *map_file(int fd, size_t len, int prot)
+{
+	unsigned char *room, *at;
+	void *p;
+
+	room = mmap(NULL, len + IM_OS_LARGE_PAGE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED)
+		return MAP_FAILED;
+	at = (unsigned char *)align_up((uintptr_t)room, IM_OS_LARGE_PAGE);
+	p = mmap(at, len, prot, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+	if (p == MAP_FAILED) {
+		munmap(room, len + IM_OS_LARGE_PAGE);
+		return p;
+	}
+	if (at > room)
+		munmap(room, (size_t)(at - room));
+	at += align_up(len, 4096);
+	munmap(at, (size_t)(room + len + IM_OS_LARGE_PAGE - at));
+	return p;
+}
+
 int im_seg_map(int fd, const struct stat *st, bool rdonly, const struct fmt_header *h,
 	       const char *path, const struct im_why *why, struct im_seg **ret_seg)
 {
@@ -76,8 +99,7 @@ int im_seg_map(int fd, const struct stat *st, bool rdonly, const struct fmt_head
 	seg = calloc(1, sizeof(*seg));
 	if (!seg)
 		return im_why(why, -ENOMEM, "%s: out of memory", path);
-	base = mmap(NULL, h->max_len, PROT_READ | (rdonly ? 0 : PROT_WRITE),
-		    MAP_SHARED | MAP_NORESERVE, fd, 0);
+	base = map_file(fd, h->max_len, PROT_READ | (rdonly ? 0 : PROT_WRITE));
 	if (base == MAP_FAILED) {
 		free(seg);
 		return im_why_errno(why, path, "map it", errno);

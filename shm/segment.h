@@ -73,6 +73,7 @@ struct im_seg_create {
 	uint64_t user_geo[4];
 	uint64_t ttl_ns;
 	uint32_t pack_min; /* as in the header */
+	bool large_pages; /* with reserve */
 	bool reserve; /* back the whole limit with memory now */
 	/* fill the user area of the mapped segment; called before the magic is stored */
 	int (*build)(struct im_seg *seg);

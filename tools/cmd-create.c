@@ -11,7 +11,7 @@
 
 #define COMPRESS_DEFAULT 512u
 
-enum { MAX_SIZE = OPT_OWN, MODE, GROUP, TTL, COMPRESS, RESERVE, EXIST_OK };
+enum { MAX_SIZE = OPT_OWN, MODE, GROUP, TTL, COMPRESS, RESERVE, HUGE, EXIST_OK };
 
 static const struct opt opts[] = {
 	{'s', "size", "S", "the map's limit, everything in (64M)"},
@@ -22,6 +22,7 @@ static const struct opt opts[] = {
 	{TTL, "ttl", "D", "life of entries stored without one (none)"},
 	{COMPRESS, "compress", "[=S]", "compress values of S bytes and more (512)"},
 	{RESERVE, "reserve", NULL, "take the memory of the whole size now"},
+	{HUGE, "huge", NULL, "the same, in large pages where the system has any"},
 	{EXIST_OK, "exist-ok", NULL, "an existing map is no error, and left as it is"},
 	OPT_ROW_TIMEOUT,
 	OPT_ROW_FOREIGN,
@@ -74,6 +75,9 @@ static void parse(struct args *a, struct ipcmap_options *o)
 			break;
 		case RESERVE:
 			o->flags |= IPCMAP_RESERVE;
+			break;
+		case HUGE:
+			o->flags |= IPCMAP_HUGE;
 			break;
 		case EXIST_OK:
 			o->flags &= ~IPCMAP_EXCL;

@@ -218,6 +218,47 @@ static void map__reserve_takes_the_memory_now(void)
 	kit_gone(m);
 }
 
+/* ShmemPmdMapped of the mapping of @path, in KiB. */
+static unsigned long large_pages(const char *path)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long kib, sum = 0;
+	bool ours = false;
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strstr(line, "/dev/shm/"))
+			ours = strstr(line, path) != NULL;
+		else if (ours && sscanf(line, "ShmemPmdMapped: %lu", &kib) == 1)
+			sum += kib;
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+static void map__large_pages_are_used_and_no_more_memory(void)
+{
+	struct ipcmap_options o = opt(IPCMAP_CREATE | IPCMAP_HUGE);
+	struct ipcmap *m;
+	struct stat st;
+
+	o.limit = 16 * KIT_MIB;
+	CU_ASSERT_FATAL(ipcmap_open(T_NAME, &o, &m) == 0);
+	CU_ASSERT(((uintptr_t)m->base & (IM_OS_LARGE_PAGE - 1)) == 0);
+	CU_ASSERT(stat(m->seg->name, &st) == 0);
+	CU_ASSERT((uint64_t)st.st_blocks * 512 <= 16 * KIT_MIB);
+	CU_ASSERT((uint64_t)st.st_blocks * 512 >= 16 * KIT_MIB - m->seg->extent_len);
+	for (uint64_t i = 0; i < 100000; i++) {
+		struct kit_key k = kit_key(i);
+
+		CU_ASSERT_FATAL(ipcmap_put(m, k.text, k.len, "some value", 10, NULL) == 0);
+	}
+	if (large_pages(m->seg->name) < 4096)
+		t_skip("this system gave no large pages");
+	kit_gone(m);
+}
+
 static CU_TestInfo tests[] = {
 	{"the geometry follows the limit", map__geometry_follows_the_limit},
 	{"defaults", map__defaults},
@@ -227,6 +268,8 @@ static CU_TestInfo tests[] = {
 	{"a geometry that cannot be is corrupt", map__geometry_that_cannot_be_is_corrupt},
 	{"RESERVE takes the memory now; the file stays within the limit",
 	 map__reserve_takes_the_memory_now},
+	{"large pages are used and no more memory",
+	 map__large_pages_are_used_and_no_more_memory},
 	CU_TEST_INFO_NULL,
 };
 T_SUITE("map", tests)
