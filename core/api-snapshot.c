@@ -56,7 +56,7 @@ IPCMAP_API int ipcmap_snapshot_get(struct ipcmap_snapshot *snap, const void *key
 {
 	int r;
 
-	if (unlikely(!snap || !key || key_len - 1 >= IPCMAP_KEY_MAX || !ret_val || !ret_len))
+	if (unlikely(!snap || !key || key_len - 1 >= IPCMAP_KEY_MAX || !ret_val))
 		return IPCMAP_INVALID;
 	r = im_view_ready(snap);
 	if (unlikely(r))

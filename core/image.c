@@ -192,7 +192,8 @@ int im_image_get(const struct im_image *im, const void *key, size_t key_len,
 		if (k != key_len || memcmp(im->at + off + ITEM_HEAD, key, key_len) != 0)
 			continue;
 		*ret_val = im->at + off + ITEM_HEAD + k;
-		*ret_len = v;
+		if (ret_len)
+			*ret_len = v;
 		return 0;
 	}
 	return IPCMAP_NOTFOUND;

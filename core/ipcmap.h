@@ -660,6 +660,7 @@ IPCMAP_API void ipcmap_snapshot_close(struct ipcmap_snapshot *snap);
 /**
  * ipcmap_snapshot_get() - look a key up in a held version, without a copy
  * @ret_val: the value, where it lies; valid until @snap is closed; a zero byte follows it
+ * @ret_len: its length in bytes; may be NULL
  *
  * Return:  0; NOTFOUND; INVALID; CORRUPT; in a forked child also MISMATCH, and as for
  *          ipcmap_put() when it cannot hold the version for itself.

@@ -30,6 +30,8 @@ need libjansson-dev pkg-config --exists jansson
 # other stores, with which tests/cli exchanges dumps
 need lmdb-utils command -v mdb_load
 need db-util command -v db_load
+# clients of tests/examples, and one of the examples
+need python3 command -v python3
 
 [ -n "$missing" ] || exit 0
 

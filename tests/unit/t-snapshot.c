@@ -59,7 +59,8 @@ static bool snap_is(struct ipcmap_snapshot *s, const char *key, const char *val)
 	size_t len = 0;
 
 	return ipcmap_snapshot_get(s, key, strlen(key), &v, &len) == 0 && len == strlen(val) &&
-	       strcmp(v, val) == 0; /* the zero byte is there */
+	       strcmp(v, val) == 0 && /* the zero byte is there */
+	       ipcmap_snapshot_get(s, key, strlen(key), &v, NULL) == 0;
 }
 
 static bool snap_is_big(struct ipcmap_snapshot *s, size_t len, uint64_t seed)

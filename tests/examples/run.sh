@@ -1,0 +1,383 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# run.sh BUILD [WORD] - the examples compile and do what they say
+#
+#	tests/examples/run.sh build/release
+#
+# With WORD only those whose name has it. Waits end when what they wait for has come; a limit of
+# 30 seconds is there to end a run that waits in vain. prefork and the .py need python3.
+set -euo pipefail
+build=$(cd "$1" && pwd)
+word=${2:-}
+cd "$(dirname "$0")/../.."
+source=$PWD
+name=ipcmap-test.$$
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/ipcmap-examples.XXXXXX")
+export LC_ALL=C
+export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$source/tests/examples IPCMAP_LIB=$build/libipcmap.so.0
+
+cleanup() {
+	local running
+	trap - EXIT HUP INT TERM
+	mapfile -t running < <(jobs -p)
+	[ "${#running[@]}" = 0 ] || kill "${running[@]}" 2>/dev/null || :
+	wait
+	rm -f "/dev/shm/$name".*
+	rm -rf "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 3' HUP INT TERM
+
+fail() {
+	echo "examples: $*" >&2
+	exit 1
+}
+
+same() { # WHAT GOT WANTED
+	[ "$2" = "$3" ] || fail "$1: '$2', not '$3'"
+}
+
+status() { # WANTED COMMAND ...: does it end with this status?
+	local wanted=$1 got=0
+	shift
+	"$@" >status.out 2>&1 || got=$?
+	[ "$got" = "$wanted" ] || fail "$*: status $got, not $wanted: $(cat status.out)"
+}
+
+wait_for() { # WHAT COMMAND ...: run it until it succeeds
+	local what=$1 end=$((SECONDS + 30))
+	shift
+	until "$@"; do
+		((SECONDS < end)) || fail "waited 30 s for $what"
+		sleep 0.02
+	done
+}
+
+mortal() { # COMMAND ...: in the background; it ends with this script, even if that is killed
+	exec setpriv --pdeathsig TERM "$@"
+}
+
+sum() { # of numbers, one a line
+	awk '{ n += $1 } END { print n + 0 }' "$@"
+}
+
+compile() { # PROGRAM
+	# shellcheck disable=SC2046 # words
+	${CC:-cc} -std=gnu11 -Wall -Wextra -Wshadow -Werror -I"$source/core" -o "$1" \
+		"$source/tests/examples/$1.c" "$build/libipcmap.a" $(pkg-config --libs liblz4) \
+		-pthread
+}
+
+# ---- ratelimit ----
+
+four_ask() { # OPTIONS ... : how many of 200,000 questions of four processes are allowed
+	local i
+	for i in 1 2 3 4; do
+		./ratelimit -n 50000 "$@" >allowed."$i" 2>&1 &
+	done
+	wait
+	sum allowed.?
+}
+
+ratelimit_once() { # CLIENT MAX WINDOW_MS: is one more allowed?
+	./ratelimit "/$name.rates" "$@" >/dev/null
+}
+
+check_ratelimit() {
+	local day=86400000 m=/$name.rates
+	same "fixed window" "$(four_ask "$m" jane 77777 $day)" 77777
+	same "another client" "$(./ratelimit "$m" joe 777 $day)" 1
+	status 1 ./ratelimit "$m" jane 77777 $day
+	status 0 ./ratelimit "$m" jane 77778 $day
+	status 0 ratelimit_once kim 1 100
+	wait_for "the next window" ratelimit_once kim 1 100
+
+	# at noon half of the day before counts: 77,777 - 38,888.5 are left
+	same "first day" "$(four_ask -s -a $((day * 5)) "$m" jane 77777 $day)" 77777
+	same "midnight" "$(four_ask -s -a $((day * 6)) "$m" jane 77777 $day)" 0
+	same "noon" "$(four_ask -s -a $((day * 6 + day / 2)) "$m" jane 77777 $day)" 38888
+	same "two days later" "$(four_ask -s -a $((day * 8)) "$m" jane 77777 $day)" 77777
+	status 0 ./ratelimit -s "$m" joe 1 $day
+}
+
+# ---- sessions ----
+
+life_left() { # ID: seconds, as the list of sessions has it
+	./sessions "/$name.sessions" list | awk -v id="$1" '$1 == id { print $3 }'
+}
+
+session_gone() { # ID; a look with `who` would keep it alive
+	[ -z "$(life_left "$1")" ]
+}
+
+check_sessions() {
+	local m=/$name.sessions jane joe token left
+	read -r jane token <<<"$(./sessions -t 100 "$m" login jane)"
+	read -r joe _ <<<"$(./sessions -t 0.1 "$m" login joe)"
+	[ "$jane" != "$joe" ] || fail "two sessions with one id"
+
+	# less than half of 1000 s is left: it gets them; more than half of 150 s: it keeps what it has
+	same "user" "$(./sessions -t 1000 "$m" who "$jane")" jane
+	same "user" "$(./sessions -t 150 "$m" who "$jane")" jane
+	left=$(life_left "$jane")
+	((left > 500 && left <= 1000)) || fail "sliding expiry: $left s left of 1000"
+	wait_for "the end of a session" session_gone "$joe"
+	status 1 ./sessions "$m" who "$joe"
+	same "list" "$(./sessions "$m" list | cut -d ' ' -f 1,2)" "$jane jane"
+
+	# of four that have the same token one gets the next
+	for _ in 1 2 3 4 5; do
+		for i in 1 2 3 4; do
+			./sessions "$m" rotate "$jane" "$token" >token."$i" 2>/dev/null &
+		done
+		wait
+		same "tokens given out" "$(cat token.? | wc -l)" 1
+		status 1 ./sessions "$m" rotate "$jane" "$token"
+		token=$(cat token.?)
+	done
+	# no rotation is lost, however many rotate at once
+	for i in 1 2 3 4; do
+		./sessions "$m" spin "$jane" 2000 >/dev/null &
+	done
+	wait
+	same "rotations" "$(./sessions "$m" list | cut -d ' ' -f 4)" 8005
+
+	status 0 ./sessions "$m" logout "$jane"
+	status 1 ./sessions "$m" logout "$jane"
+	status 1 ./sessions "$m" who "$jane"
+	same "list" "$(./sessions "$m" list)" ""
+}
+
+# ---- services ----
+
+check_services() {
+	local m=/$name.services i
+	status 3 ./services "$m" pick
+	status 0 ./services "$m" trial 3 1000
+	same "readers" "$(grep -c 'from 1000 lists$' status.out)" 3
+	status 0 ./services "$m" publish a:1 b:2
+	for i in {1..20}; do
+		./services "$m" pick
+	done >picks
+	same "picks of the list" "$(grep -cx -e a:1 -e b:2 picks)" 20
+	status 3 ./services "$m" publish
+	status 0 ./services "$m" publish c:3
+	same "pick" "$(./services "$m" pick)" c:3
+}
+
+# ---- prefork ----
+
+client() { # [FILE]: ask for each line of standard input, or until FILE is there; never returns
+	exec python3 -u /dev/fd/9 "$@" 9<<-'end'
+		import os, socket, sys, time
+
+		def ask():
+		    for _ in range(600):  # a worker that is killed takes the question along
+		        with socket.socket(socket.AF_UNIX) as s:
+		            s.settimeout(30)
+		            answer = b""
+		            try:
+		                s.connect("sock")
+		                s.sendall(b"GET /world HTTP/1.0\r\n\r\n")
+		                answer = s.makefile("rb").read()
+		            except OSError:
+		                pass
+		        if answer.endswith(b"\n"):
+		            return answer.split(b"\r\n\r\n", 1)[1].decode()
+		        time.sleep(0.05)
+		    sys.exit("no answer")
+
+		until = sys.argv[1:]
+		while not os.path.exists(until[0]) if until else sys.stdin.readline():
+		    sys.stdout.write(ask())
+	end
+}
+
+ask() { # sets answer, which ends with ", worker PID", and worker
+	echo >&"${asker[1]}"
+	IFS= read -r -t 30 answer <&"${asker[0]}" || fail "no answer in 30 s"
+	worker=${answer##* }
+	answer=${answer%, worker *}
+}
+
+publish() { # NUMBER: as the next version
+	printf 'greeting=hello-%d\nmark=-%d\n' "$1" "$1" |
+		"$build/ipcmap" snapshot publish "/$name.prefork" greeter -
+}
+
+only_current_held() {
+	"$build/ipcmap" snapshot ls --json "/$name.prefork" >versions
+	[ "$(grep -c '"holders":0' versions)" = 7 ] && ! grep -q '"holders":0.*"current":true' versions
+}
+
+check_prefork() {
+	local m=/$name.prefork server other i killed=" "
+	mortal ./prefork "$m" sock 3 &
+	server=$!
+	wait_for "the server's socket" [ -S sock ]
+	client stop >answers &
+	other=$!
+	coproc asker { client; }
+	ask
+	same "first configuration" "$answer" "hello, world! version 1"
+
+	# each version is in force when its publication has ended, and nobody was restarted for it
+	for i in {2..20}; do
+		publish "$i" >/dev/null
+		ask
+		same "version $i" "${answer% version *}" "hello-$i, world-$i"
+	done
+	wait_for "an answer to the other client" grep -q "^hello-20," answers
+	i=$(sed -n 's/.*, worker //p' answers | sort -u | wc -l)
+	((i <= 3)) || fail "$i workers in place of 3: some were restarted"
+
+	# more kills than workers: those who answer in the end are new
+	for i in 1 2 3 4 5; do
+		kill -KILL "$worker"
+		killed+="$worker "
+		ask
+		same "after a kill" "${answer% version *}" "hello-20, world-20"
+		[[ $killed != *" $worker "* ]] || fail "an answer from a worker that was killed"
+	done
+	"$build/ipcmap" snapshot rollback "$m" greeter >/dev/null
+	ask
+	same "after a rollback" "${answer% version *}" "hello-19, world-19"
+
+	# what the other client saw: whole versions, in their order
+	: >stop
+	wait "$other" || fail "the other client ended with $?"
+	awk '
+		!/^hello(-[0-9]+)?, world(-[0-9]+|!) version [0-9]+, worker [0-9]+$/ { exit bad = 1 }
+		{ split($0, w, /[ ,]+/) }
+		substr(w[1], 6) != (w[4] == 1 ? "" : substr(w[2], 6)) { exit bad = 1 }
+		w[4] + 0 < last { exit bad = 1 }
+		{ last = w[4] + 0 }
+		END { if (bad) print NR ": " $0; exit bad }
+	' answers >wrong || fail "a wrong answer in line $(cat wrong)"
+	wait_for "workers to let old versions go" only_current_held
+	eval "exec ${asker[1]}>&-"
+	kill "$server"
+	wait "$server" || fail "the server ended with $?"
+	[ ! -e sock ] || fail "the server left its socket"
+	status 0 "$build/ipcmap" check "$m"
+	"$build/ipcmap" snapshot ls --json "$m" >versions
+	same "versions that nobody holds" "$(grep -c '"holders":0' versions)" 8
+}
+
+# ---- ipcmap.py ----
+
+# two processes that have nothing to do with each other, and the command line
+check_ipcmap.py() {
+	local py=$source/tests/examples/ipcmap.py m=$name.short
+	status 0 python3 "$py" "/$m" city "Sao Paulo"
+	same "one python to the other" "$(python3 "$py" "/$m" city)" "Sao Paulo"
+	same "from python to the tool" "$("$build/ipcmap" get "$m" city)" "Sao Paulo"
+	"$build/ipcmap" put "$m" city "$(head -c 100000 /dev/zero | tr '\0' x)"
+	status 0 python3 -c "
+from ipcmap import *
+m = Map('/$m')
+assert m[b'city'] == b'x' * 100000
+del m[b'city']
+try: m[b'city']
+except KeyError as e: assert e.args == (b'city',)
+else: sys.exit('no KeyError')
+try: m[b''] = b'x'
+except OSError as e: assert e.errno == 22
+else: sys.exit('no OSError')"
+	same "what is left" "$("$build/ipcmap" ls "$m")" ""
+}
+
+# ---- ipcmap_dict.py ----
+
+open_map="
+import sys
+from ipcmap_dict import *
+m = Map('/$name.py', create=True)
+"
+
+python_map() { # CODE
+	status 0 python3 -c "$open_map$1"
+}
+
+key_gone() { # KEY
+	local s=0
+	"$build/ipcmap" exists "/$name.py" "$1" || s=$?
+	[ "$s" = 1 ]
+}
+
+all_ready() {
+	[ "$("$build/ipcmap" get "/$name.py" ready 2>/dev/null)" = 4 ]
+}
+
+check_ipcmap_dict.py() {
+	local m=$name.py i
+	# its structures are those of the header
+	python3 - >layout.c <<-'end'
+		from ipcmap_dict import *
+		print('#include <ipcmap.h>')
+		for python, c in ((Options, "options"), (PutOptions, "put_options"),
+		                  (AddOptions, "add_options"), (Item, "item")):
+		    c = "struct ipcmap_" + c
+		    print(f'_Static_assert(sizeof({c}) == {sizeof(python)}, "{c}");')
+		    for field, _ in python._fields_:
+		        at = getattr(python, field)
+		        print(f'_Static_assert(offsetof({c}, {field}) == {at.offset} && '
+		              f'sizeof((({c} *)0)->{field}) == {at.size}, "{c}, {field}");')
+	end
+	${CC:-cc} -std=gnu11 -I"$source/core" -fsyntax-only layout.c || fail "layout of structures"
+
+	# what one process stores another finds
+	status 0 python3 "$source/tests/examples/ipcmap_dict.py" "/$m"
+	grep -q '^run number 1$' status.out || fail "the demo of ipcmap_dict.py: $(cat status.out)"
+	same "from python to the tool" "$("$build/ipcmap" get "$m" greeting)" hello
+	printf 'a\0b\n' | "$build/ipcmap" put "$m" bytes
+	python_map 'assert m["bytes"] == b"a\0b\n"; m["\u00e9"] = b"\0" * 300000'
+	python_map 'assert len(m["\u00e9"]) == 300000; del m["\u00e9"]'
+	python_map 'm.put("soon", "", ttl=0.1); m.put("late", "", ttl=100)'
+	wait_for "the end of a key" key_gone soon
+	python_map '
+assert sorted(m) == sorted(m.keys()) == [b"bytes", b"greeting", b"late", b"note", b"runs"], m.keys()
+assert m.items("b") == [(b"bytes", b"a\0b\n")] and m["late"] == b""
+assert "late" in m and "soon" not in m and m.get("soon", 7) == 7'
+	python_map '
+def raises(error, code):
+    try:
+        code()
+    except error:
+        return
+    sys.exit(f"no {error}")
+raises(KeyError, lambda: m["none"])
+raises(KeyError, lambda: m.delete("none"))
+raises(FileExistsError, lambda: m.put("late", "x", flags=IF_ABSENT))
+raises(FileNotFoundError, lambda: Map("/ipcmap-test.none"))
+raises(OSError, lambda: m.add("greeting"))
+raises(OSError, lambda: m.put("", "x"))'
+
+	for i in 1 2 3 4; do
+		mortal python3 -c "$open_map"'
+m.add("ready")
+while "go" not in m: pass
+for i in range(5000): m.add("sum", 3)' &
+	done
+	wait_for "four processes" all_ready
+	"$build/ipcmap" put "$m" go 1
+	wait
+	same "sum" "$("$build/ipcmap" get "$m" sum)" 60000
+}
+
+# ---- all ----
+
+cd "$tmp"
+done=0
+for example in ratelimit sessions services prefork ipcmap.py ipcmap_dict.py; do
+	[[ $example == *$word* ]] || continue
+	if [[ $example =~ ^(prefork|ipcmap.*)$ ]] && ! command -v python3 >/dev/null; then
+		echo "examples: python3 is not installed: $example not tried"
+		continue
+	fi
+	[[ $example == *.* ]] || compile "$example"
+	"check_$example"
+	done=$((done + 1))
+done
+echo "$done examples do what they say"
