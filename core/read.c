@@ -435,8 +435,8 @@ im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len,
 	struct fmt_line *line;
 	const unsigned char *p;
 	struct fmt_bucket *b;
-	uint64_t fit, i;
-	unsigned tag;
+	unsigned tag, fit;
+	uint64_t i;
 	size_t len;
 
 	crash("read.begun");
@@ -451,7 +451,7 @@ bucket:
 	if (unlikely(!fit))
 		goto no_slot;
 slot:
-	i = (uint64_t)__builtin_ctzll(fit);
+	i = (unsigned)__builtin_ctz(fit);
 	crash("read.tags");
 	/* ord(publish) */
 	ref = im_load32_acq(&b->ref[i]);
