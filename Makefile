@@ -113,6 +113,7 @@ test: ## everything that must pass before a commit; T=word runs the tests whose 
 	$(Q)$(SUB) VARIANT=release lint check-headers
 	$(call title,examples of the manual and README.md)
 	$(Q)tests/lint/examples build/release
+	$(Q)tests/lint/examples-shell build/release
 	$(call title,examples)
 	$(Q)tests/examples/run.sh build/release $(T)
 	$(if $(wildcard tests/cli/run.sh),$(call title,command line))

@@ -9,6 +9,7 @@
 
 #include "image.h"
 #include "keep.h"
+#include "space.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -204,7 +205,7 @@ static void check_once(struct checker *c)
 	for (uint32_t i = 0; i < a->n_tables; i++)
 		check_table(c, i);
 	check_pins(c);
-	for (uint32_t ext = 0; ext < seg->n_extents && !seg->rdonly; ext++) {
+	for (uint32_t ext = 0; ext < im_space_fresh(seg) && !seg->rdonly; ext++) {
 		uint64_t w = im_load_rlx(&seg->table[ext].word);
 
 		if (fmt_word_state(w) == FMT_LARGE && fmt_word_who(w) == FMT_WHO_SNAP &&

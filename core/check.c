@@ -361,7 +361,7 @@ static void check_rest(struct checker *c)
 		see(c, reserve, FMT_RESERVED, "the reserve");
 	if (im_load32_rlx(&s->free_n) && is_ours(c, im_load32_rlx(&s->free_first), FMT_RESERVED))
 		c->sums[im_load32_rlx(&s->free_first)].seen = true;
-	for (uint32_t ext = 0; ext < c->m->seg->n_extents; ext++) {
+	for (uint32_t ext = 0; ext < im_space_fresh(c->m->seg); ext++) {
 		uint64_t w = im_load_rlx(&c->m->seg->table[ext].word);
 
 		if (fmt_word_state(w) >= FMT_RESERVED && fmt_word_who(w) == c->shard &&

@@ -182,9 +182,13 @@ static int set_limits(struct im_seg *seg, const struct ipcmap_options *o,
 		r = im_space_set_limit(seg, o->limit, &wait);
 		im_tls.held &= ~(UINT64_C(1) << seg->id);
 	}
+	if (r == IPCMAP_INVALID)
+		return im_why(why, r, "%s: the limit can be %llu to %llu bytes, not %llu",
+			      seg->name, (unsigned long long)im_space_least(seg),
+			      (unsigned long long)seg->len, (unsigned long long)o->limit);
 	if (r)
-		return im_why(why, r, "%s: the limit cannot be %llu", seg->name,
-			      (unsigned long long)o->limit);
+		return im_why(why, r, "%s: the limit cannot be changed: %s", seg->name,
+			      ipcmap_strerror(r));
 	if (o->ttl_ns)
 		im_store_rlx(&seg->h->ttl_ns, o->ttl_ns);
 	if (o->compress)

@@ -78,6 +78,25 @@ im_inline uint32_t im_space_extents(const struct im_seg *seg, uint64_t limit)
 }
 
 /*
+ * Extents from this one on were never used, and the table behind may have no memory: even
+ * reading it there would take some, or be SIGBUS on a full file system.
+ */
+im_inline uint32_t im_space_fresh(const struct im_seg *seg)
+{
+	uint32_t fresh = im_load32_rlx(&seg->h->space.fresh);
+
+	return fresh < seg->n_extents ? fresh : seg->n_extents;
+}
+
+/* The least limit, in bytes. */
+im_inline uint64_t im_space_least(const struct im_seg *seg)
+{
+	uint64_t each = (uint64_t)seg->extent_len + sizeof(struct fmt_extent);
+
+	return seg->fixed_len + IM_EXTENTS_PER_SHARD * (uint64_t)seg->n_shards * each;
+}
+
+/*
  * Free the PRIVATE extents of @slot with their chains. The caller holds the slot's byte and
  * @seg->self is an owner that others can tell alive. 0; -EBUSY, -EINTR, -EUCLEAN.
  */

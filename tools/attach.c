@@ -51,11 +51,9 @@ int attach_try(const char *name, struct ipcmap_options *o, char *why, size_t why
 
 const char *attach_reason(int rc, const char *why)
 {
-	if (*why)
-		return why;
 	if (rc == IPCMAP_NOTFOUND)
 		return "no such map";
-	return ipcmap_strerror(rc);
+	return *why ? why : ipcmap_strerror(rc);
 }
 
 /* Is it only that the map is another user's? */

@@ -94,7 +94,7 @@ static int run(struct args *a)
 	} else if (rc) {
 		print(findings);
 	} else {
-		printf("sound: %llu entries\n", (unsigned long long)n);
+		printf("sound: %llu %s\n", (unsigned long long)n, n == 1 ? "entry" : "entries");
 	}
 	return rc ? NOT : DONE;
 }

@@ -72,7 +72,9 @@ static int run(struct args *a)
 	if (a->json)
 		print_json(&c);
 	else
-		printf("freed %s of the limit, gave %s back to the system\n",
+		printf(how.flags & IPCMAP_COMPACT_DRY_RUN
+			       ? "would free about %s of the limit, give %s back to the system\n"
+			       : "freed %s of the limit, gave %s back to the system\n",
 		       text_size(c.freed).s, text_size(c.given_back).s);
 	return DONE;
 }

@@ -17,7 +17,7 @@ static const struct opt opts[] = {
 	{'s', "size", "S", "the map's limit, everything in (64M)"},
 	{MAX_SIZE, "max-size", "S", "what the limit can later be raised to (8 times the size)"},
 	{'n', "shards", "N", "parts that can be written at the same time (by size)"},
-	{MODE, "mode", "0660", "permission bits (0600)"},
+	{MODE, "mode", "MODE", "permission bits, octal (0600)"},
 	{GROUP, "group", "G", "group, by name or number"},
 	{TTL, "ttl", "D", "life of entries stored without one (none)"},
 	{COMPRESS, "compress", "[=S]", "compress values of S bytes and more (512)"},
@@ -28,6 +28,8 @@ static const struct opt opts[] = {
 	OPT_ROW_FOREIGN,
 	OPT_END,
 };
+
+#define SIZE_DEFAULT (64u << 20) /* the library's */
 
 static uint32_t group_id(const struct args *a, const char *arg)
 {
@@ -67,7 +69,7 @@ static void parse(struct args *a, struct ipcmap_options *o)
 			o->group = group_id(a, optarg);
 			break;
 		case TTL:
-			o->ttl_ns = opt_ttl(a, optarg, NULL);
+			o->ttl_ns = opt_ttl(a, "--ttl", optarg, NULL);
 			break;
 		case COMPRESS:
 			o->compress = optarg ? opt_compress(a, "--compress", optarg)
@@ -84,8 +86,9 @@ static void parse(struct args *a, struct ipcmap_options *o)
 			break;
 		}
 	}
-	if (o->max && o->limit && o->max < o->limit)
-		args_usage(a, "--max-size is less than --size");
+	if (o->max && o->max < (o->limit ? o->limit : SIZE_DEFAULT))
+		args_usage(a, "--max-size is less than --size%s",
+			   o->limit ? "" : ", which is 64M when it is not given");
 }
 
 static int run(struct args *a)
@@ -104,7 +107,7 @@ static int run(struct args *a)
 	o.deadline_ns = a->timeout_ns;
 	rc = attach_try(name, &o, why, sizeof why, &map);
 	if (rc < 0) {
-		say(name, "%s", attach_reason(rc, why));
+		say(name, "%s", *why ? why : ipcmap_strerror(rc));
 		return BAD;
 	}
 	ipcmap_close(map);

@@ -213,8 +213,9 @@ static void put_header(struct dump *d, uint64_t mapsize)
 static void warn_of_loss(const struct dump *d, const char *name)
 {
 	if (d->n_ttls || d->n_types)
-		say(name, "the bdb format has no place for %llu lifetimes and %llu types",
-		    (unsigned long long)d->n_ttls, (unsigned long long)d->n_types);
+		say(name, "the bdb format has no place for %llu lifetime%s and %llu type%s",
+		    (unsigned long long)d->n_ttls, d->n_ttls == 1 ? "" : "s",
+		    (unsigned long long)d->n_types, d->n_types == 1 ? "" : "s");
 }
 
 static const char *parse(struct args *a, struct dump *d, uint64_t *ret_mapsize)

@@ -71,12 +71,21 @@ static void parse(struct args *a, struct ipcmap_add_options *how)
 			how->max = opt_integer(a, "--max", optarg);
 			break;
 		case TTL:
-			how->ttl_ns = opt_ttl(a, optarg, NULL);
+			how->ttl_ns = opt_ttl(a, "--ttl", optarg, NULL);
 			break;
 		}
 	}
 	if (how->min > how->max)
 		args_usage(a, "--min is more than --max");
+}
+
+static int failed(const char *name, const void *key, size_t key_len, int rc)
+{
+	if (rc != IPCMAP_TYPE)
+		say_error(name, key, key_len, rc);
+	else
+		say_key(name, key, key_len, "not a counter, a decimal integer of 64 bits");
+	return rc == IPCMAP_RANGE ? NOT : BAD;
 }
 
 static int run(struct args *a)
@@ -101,7 +110,7 @@ static int run(struct args *a)
 		return BAD;
 	rc = ipcmap_add(map, key, key_len, now, &how, &now);
 	if (rc < 0)
-		return say_error(name, key, key_len, rc), rc == IPCMAP_RANGE ? NOT : BAD;
+		return failed(name, key, key_len, rc);
 	if (a->json) {
 		json_t *obj = json_object();
 

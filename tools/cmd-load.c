@@ -59,30 +59,6 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/*
- * Compact text of any JSON value. Numbers get as few digits as tell them apart: 0.1 is to
- * come out as 0.1, not as 0.10000000000000001.
- */
-static char *json_text(const json_t *value)
-{
-	char *text = NULL;
-
-	for (size_t digits = 15; digits <= 17; digits++) {
-		json_t *back;
-		int same;
-
-		free(text);
-		text = json_dumps(value,
-				  JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
-		back = text ? json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
-		same = json_equal(back, value);
-		json_decref(back);
-		if (same)
-			break;
-	}
-	return text;
-}
-
 /* One of the pair name, name_b64 as bytes; NULL, or what is wrong. */
 static const char *get_bytes(const json_t *obj, const char *name, const char *name_b64,
 			     bool any_json, struct bytes *ret)
@@ -106,7 +82,7 @@ static const char *get_bytes(const json_t *obj, const char *name, const char *na
 		ret->len = json_string_length(text);
 		ret->at = text_encode(TEXT_RAW, json_string_value(text), ret->len);
 	} else if (any_json) {
-		ret->at = json_text(text);
+		ret->at = json_compact(text);
 		ret->len = ret->at ? strlen(ret->at) : 0;
 	} else {
 		snprintf(wrong, sizeof wrong, "%s is not a string", name);

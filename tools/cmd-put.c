@@ -37,7 +37,7 @@ static void parse(struct args *a, struct ipcmap_put_options *how)
 		case TTL:
 			how->ttl_ns = IPCMAP_TTL_KEEP;
 			if (strcmp(optarg, "keep") != 0)
-				how->ttl_ns = opt_ttl(a, optarg, &how->jitter);
+				how->ttl_ns = opt_ttl(a, "--ttl", optarg, &how->jitter);
 			break;
 		case IF_ABSENT:
 			how->flags |= IPCMAP_IF_ABSENT;

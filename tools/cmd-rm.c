@@ -3,8 +3,9 @@
  * cmd-rm.c - ipcmap rm: remove a map
  *
  * It is looked at through a read-only attach, which takes no owner slot: so `attached`
- * counts the others only. What cannot be attached because it is damaged or too new may be
- * removed with --force; what belongs to somebody else, or is no map, never.
+ * counts the others only. What cannot be attached because it is damaged, too new, from before
+ * the last boot, or left half made by a creator that died may be removed with --force; what
+ * belongs to somebody else, or is no map, never: ipcmap_unlink() looks once more.
  */
 #include "attach.h"
 #include "cmd.h"
@@ -50,8 +51,8 @@ static int run(struct args *a)
 	o.flags = IPCMAP_RDONLY;
 	o.deadline_ns = a->timeout_ns;
 	rc = attach_try(name, &o, why, sizeof why, &map);
-	damaged = rc == IPCMAP_CORRUPT || rc == IPCMAP_VERSION || rc == IPCMAP_CREATING;
-	if (rc < 0 && !(force && damaged)) {
+	damaged = rc == IPCMAP_CORRUPT || rc == IPCMAP_VERSION || rc == IPCMAP_MISMATCH;
+	if (rc < 0 && !(force && (damaged || rc == IPCMAP_NOTMAP))) {
 		say(name, "%s%s", attach_reason(rc, why),
 		    damaged ? " (--force removes it)" : "");
 		return BAD;

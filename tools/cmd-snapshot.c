@@ -158,7 +158,7 @@ static void *field(const json_t *obj, const char *name, const char *name_b64, si
 		*ret_len = json_string_length(text);
 		return copy(json_string_value(text), *ret_len);
 	}
-	json = json_dumps(text, JSON_COMPACT | JSON_ENCODE_ANY);
+	json = json_compact(text);
 	*ret_len = json ? strlen(json) : 0;
 	return json;
 }
@@ -251,6 +251,15 @@ static const char *take_table(struct args *a)
 		args_usage(a, "TABLE has %zu bytes: a table's name has 1 to %u", len,
 			   IPCMAP_TABLE_MAX);
 	return table;
+}
+
+/* The library has one word for a table and a version that are not there. */
+static int table_error(const char *name, const char *table, int rc, const char *not_found)
+{
+	if (rc != IPCMAP_NOTFOUND)
+		return say_error(name, table, strlen(table), rc);
+	say_key(name, table, strlen(table), not_found);
+	return NOT;
 }
 
 static int publish(struct args *a, const char *format)
@@ -352,7 +361,7 @@ static int get(struct args *a)
 		return BAD;
 	rc = ipcmap_snapshot_open(map, table, 0, &snap);
 	if (rc < 0)
-		return say_error(name, table, strlen(table), rc);
+		return table_error(name, table, rc, "no such table");
 	rc = ipcmap_snapshot_get(snap, key, key_len, &val, &len);
 	if (rc < 0)
 		return say_error(name, key, key_len, rc);
@@ -385,7 +394,9 @@ static int rollback(struct args *a)
 		return BAD;
 	rc = ipcmap_snapshot_rollback(map, table, version, &version);
 	if (rc < 0)
-		return say_error(name, table, strlen(table), rc);
+		return table_error(name, table, rc,
+				   v ? "no such table, or it has no such version"
+				     : "no such table, or it has no version before the current");
 	printf("version %llu\n", (unsigned long long)version);
 	return DONE;
 }

@@ -34,7 +34,7 @@ static int run(struct args *a)
 			given = true;
 			how.ttl_ns = 0;
 			if (strcmp(optarg, "default") != 0)
-				how.ttl_ns = opt_ttl(a, optarg, &how.jitter);
+				how.ttl_ns = opt_ttl(a, "--ttl", optarg, &how.jitter);
 		} else {
 			how.flags |= IPCMAP_IF_VERSION;
 			how.version = opt_number(a, "--if-version", optarg, 10, UINT64_MAX);

@@ -24,7 +24,7 @@ static void set_limit(const struct args *a, const char *arg, struct ipcmap_optio
 
 static void set_ttl(const struct args *a, const char *arg, struct ipcmap_options *o)
 {
-	o->ttl_ns = opt_ttl(a, arg, NULL);
+	o->ttl_ns = opt_ttl(a, "ttl", arg, NULL);
 }
 
 static void set_compress(const struct args *a, const char *arg, struct ipcmap_options *o)

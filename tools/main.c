@@ -15,6 +15,8 @@
 static const struct verb *const verbs[] = {VERBS(VERB_POINTER)};
 #define N_VERBS (sizeof verbs / sizeof *verbs)
 
+#define USE_WIDTH 24 /* columns of a verb with its operands in the help; longer: a line */
+
 /* What people type who know another store; only verbs that exist are ever suggested. */
 static const char *const habits[][3] = {
 	{"set", "put", "tune"},	     {"store", "put", NULL},   {"write", "put", NULL},
@@ -116,10 +118,14 @@ static void help(FILE *to)
 		char use[64];
 
 		snprintf(use, sizeof use, "%s %s", verbs[i]->name, verbs[i]->operands);
-		fprintf(to, "  %-24s  %s\n", use, verbs[i]->summary);
+		if (strlen(use) > USE_WIDTH)
+			fprintf(to, "  %s\n%*s", use, USE_WIDTH + 4, "");
+		else
+			fprintf(to, "  %-*s  ", USE_WIDTH, use);
+		fprintf(to, "%s\n", verbs[i]->summary);
 	}
 	fputs("\n"
-	      "  VERB --help               options of a verb\n"
+	      "  VERB --help               options of a verb; 'man ipcmap-VERB' explains it\n"
 	      "  --version                 print the version\n"
 	      "\n"
 	      "NAME is the map in /dev/shm/NAME; with a slash inside it is a path.\n"

@@ -40,6 +40,16 @@ void args_start(struct args *a, const struct verb *verb, int argc, char **argv)
 	opterr = 0;
 }
 
+/* How many options begin with @word, up to a = in it. */
+static size_t n_meant(const struct args *a, const char *word)
+{
+	size_t n = 0, len = strcspn(word, "=");
+
+	for (const struct option *o = a->longs; o->name; o++)
+		n += strncmp(o->name, word, len) == 0;
+	return n;
+}
+
 static _Noreturn void option_error(const struct args *a, int c)
 {
 	const char *word = a->argv[optind - 1];
@@ -49,7 +59,9 @@ static _Noreturn void option_error(const struct args *a, int c)
 	if (strncmp(word, "--", 2) == 0 && optopt)
 		args_usage(a, "%s: this option takes no argument", word);
 	if (strncmp(word, "--", 2) == 0)
-		args_usage(a, "%s: no such option, or short for several", word);
+		args_usage(a, "%s: %s", word,
+			   n_meant(a, word + 2) ? "short for several options"
+						: "no such option");
 	args_usage(a, "-%c: no such option; write -- before operands that begin with -",
 		   isprint(optopt) ? optopt : '?');
 }
@@ -289,7 +301,7 @@ int opt_word(const struct args *a, const char *what, const char *arg, const char
 	return strcmp(arg, one) == 0;
 }
 
-uint64_t opt_ttl(const struct args *a, const char *arg, unsigned *ret_jitter)
+uint64_t opt_ttl(const struct args *a, const char *what, const char *arg, unsigned *ret_jitter)
 {
 	const char *s = arg;
 	uint64_t ns = 0, percent = 0;
@@ -308,7 +320,7 @@ uint64_t opt_ttl(const struct args *a, const char *arg, unsigned *ret_jitter)
 		wrong = "not a duration; durations are like 500ms, 5s, 5m, 2h, 1d";
 	}
 	if (wrong)
-		args_usage(a, "--ttl %s: %s", arg, wrong);
+		args_usage(a, "%s %s: %s", what, arg, wrong);
 	if (ret_jitter)
 		*ret_jitter = (unsigned)percent;
 	return ns;

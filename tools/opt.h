@@ -119,7 +119,8 @@ int opt_word(const struct args *a, const char *what, const char *arg, const char
 	     const char *one);
 
 /* A time to live: a duration or "none", with "~10%" after it when @ret_jitter is not NULL. */
-uint64_t opt_ttl(const struct args *a, const char *arg, unsigned *ret_jitter);
+uint64_t opt_ttl(const struct args *a, const char *what, const char *arg,
+		 unsigned *ret_jitter);
 
 /* Print the help of a verb; its options from their table. */
 void opt_help(const struct verb *verb);

@@ -42,18 +42,21 @@ void say(const char *name, const char *fmt, ...)
 	free(shown);
 }
 
+void say_key(const char *name, const void *key, size_t key_len, const char *what)
+{
+	size_t len = key_len < SAY_KEY_MAX ? key_len : SAY_KEY_MAX;
+	char *shown = text_escape(key, len);
+
+	say(name, "%s%s: %s", shown ? shown : "?", len < key_len ? "..." : "", what);
+	free(shown);
+}
+
 int say_error(const char *name, const void *key, size_t key_len, int rc)
 {
-	if (key) {
-		size_t len = key_len < SAY_KEY_MAX ? key_len : SAY_KEY_MAX;
-		char *shown = text_escape(key, len);
-
-		say(name, "%s%s: %s", shown ? shown : "?", len < key_len ? "..." : "",
-		    ipcmap_strerror(rc));
-		free(shown);
-	} else {
+	if (key)
+		say_key(name, key, key_len, ipcmap_strerror(rc));
+	else
 		say(name, "%s", ipcmap_strerror(rc));
-	}
 	return rc == IPCMAP_NOTFOUND || rc == IPCMAP_EXISTS || rc == IPCMAP_MISMATCH ? NOT
 										     : BAD;
 }
@@ -126,6 +129,27 @@ void json_set_bytes(json_t *obj, const char *name, const void *bytes, size_t len
 void json_set_number(json_t *obj, const char *name, uint64_t n)
 {
 	json_object_set_new(obj, name, json_integer((json_int_t)n));
+}
+
+/* 0.1 is to come out as 0.1, not as 0.10000000000000001. */
+char *json_compact(const json_t *value)
+{
+	char *text = NULL;
+
+	for (size_t digits = 15; digits <= 17; digits++) {
+		json_t *back;
+		int same;
+
+		free(text);
+		text = json_dumps(value,
+				  JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+		back = text ? json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+		same = json_equal(back, value);
+		json_decref(back);
+		if (same)
+			break;
+	}
+	return text;
 }
 
 bool out_failed(void)

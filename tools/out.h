@@ -22,6 +22,9 @@ enum {
 /* "ipcmap: NAME: what" on stderr; @name may be NULL. */
 void say(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* "ipcmap: NAME: KEY: what" on stderr. */
+void say_key(const char *name, const void *key, size_t key_len, const char *what);
+
 /* Say why a call on @name (and @key, unless NULL) failed; the exit status for it. */
 int say_error(const char *name, const void *key, size_t key_len, int rc);
 
@@ -39,6 +42,9 @@ void out_json(json_t *value);
 /* @obj.name = the bytes as a string, or name_b64 when they are not UTF-8. */
 void json_set_bytes(json_t *obj, const char *name, const void *bytes, size_t len);
 void json_set_number(json_t *obj, const char *name, uint64_t n);
+
+/* Compact text of any JSON value, numbers with as few digits as tell them apart; malloc(). */
+char *json_compact(const json_t *value);
 
 /* Has writing to stdout failed? Then there is no point in going on. */
 bool out_failed(void);
