@@ -167,6 +167,10 @@ check-headers: ## ipcmap.h as C11 and as C++17, each of our headers alone
 format: ## clang-format over the C sources, in place
 	clang-format -i $(wildcard shm/*.[ch] core/*.[ch] tools/*.[ch] tests/*/*.[ch])
 
+# ---- measuring: bench, bench-quick, bench-instr, bench-pause ----
+
+include tests/bench/bench.mk
+
 # ---- delivery ----
 
 SOFULL  := libipcmap.so.$(VERSION)
