@@ -121,6 +121,7 @@ static bool pick_victim(struct im_op *op, bool full)
 	ext = choose(op, full);
 	if (ext == FMT_NO_EXTENT)
 		return false;
+	im_store32_rlx(&s->victim_live, share(op, ext));
 	im_store32_rlx(&s->victim_pos, 0);
 	im_store32_rlx(&s->victim, ext);
 	return true;
@@ -321,7 +322,7 @@ void im_clean_pace(struct im_op *op, uint32_t bytes)
 	struct fmt_shard *s = op->s;
 	uint32_t e = op->seg->extent_len, live;
 	bool want = im_load32_rlx(&s->ahead) >= op->seg->n_extents && im_space_short(op->seg);
-	uint64_t owed;
+	uint64_t owed, rate;
 
 	if (im_load32_rlx(&s->n_ahead) > 1 && im_room_slack(s) > 2 * e)
 		im_room_give_ahead(op);
@@ -329,9 +330,10 @@ void im_clean_pace(struct im_op *op, uint32_t bytes)
 		return;
 	if (!pick_victim(op, false))
 		return;
-	live = share(op, im_load32_rlx(&s->victim));
-	live = e / (e - (live < e ? live : e - 1)) + 1;
-	owed = im_load32_rlx(&s->owed) + (uint64_t)bytes * min_u64(live, RATE_MAX);
+	/* what it yielded as a whole: its live bytes fall while it is walked, its yield does not */
+	live = im_load32_rlx(&s->victim_live);
+	rate = 9 * e / (8 * (e - (live < e ? live : e - 1))) + 2;
+	owed = im_load32_rlx(&s->owed) + (uint64_t)bytes * min_u64(rate, RATE_MAX);
 	if (owed < 512) {
 		im_store32_rlx(&s->owed, (uint32_t)owed);
 		return;

@@ -165,7 +165,8 @@ struct fmt_shard {
 	uint64_t cap;  /* most live bytes before another extent is needed; room.c */
 	uint64_t tail; /* bytes beyond the fill of closed log extents; through the redo list */
 	uint32_t owed; /* bytes of cleaning owed by the writes so far */
-	uint32_t reserved2[13];
+	uint32_t victim_live; /* bytes that counted in the victim when it was chosen */
+	uint32_t reserved2[12];
 
 	struct fmt_redo redo;
 };
