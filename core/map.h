@@ -73,12 +73,11 @@ im_inline void im_map_count_get(const struct ipcmap *m, bool hit)
 	else
 		line = im_owner_line(m->seg);
 	if (unlikely(line == m->shared)) {
-		im_add_rlx(&line->gets, 1);
-		im_add_rlx(&line->hits, hit);
+		im_add_rlx(hit ? &line->hits : &line->misses, 1);
 		return;
 	}
-	im_store_rlx(&line->gets, im_load_rlx(&line->gets) + 1);
 	im_store_rlx(&line->hits, im_load_rlx(&line->hits) + hit);
+	im_store_rlx(&line->misses, im_load_rlx(&line->misses) + !hit);
 }
 
 /* Its place in at[]. */

@@ -356,9 +356,9 @@ im_inline struct fmt_line *usual_line(const struct ipcmap *m)
 
 im_inline void usual_count(struct fmt_line *line, bool hit)
 {
-	im_store_rlx(&line->gets, im_load_rlx(&line->gets) + 1);
-	if (hit)
-		im_store_rlx(&line->hits, im_load_rlx(&line->hits) + 1);
+	uint64_t *n = hit ? &line->hits : &line->misses;
+
+	im_store_rlx(n, im_load_rlx(n) + 1);
 }
 
 /*

@@ -55,9 +55,10 @@ uint64_t im_stats_entries(const struct ipcmap *m)
 
 static void add_line(const struct fmt_line *l, struct ipcmap_stat *ret)
 {
-	/* hits first: misses = gets - hits is never negative */
-	ret->hits += im_load_acq(&l->hits);
-	ret->gets += im_load_rlx(&l->gets);
+	uint64_t hits = im_load_rlx(&l->hits);
+
+	ret->hits += hits;
+	ret->gets += hits + im_load_rlx(&l->misses);
 	ret->puts += im_load_rlx(&l->puts);
 	ret->dels += im_load_rlx(&l->dels);
 	ret->waits += im_load_rlx(&l->waits);

@@ -111,7 +111,7 @@ static_assert(offsetof(struct fmt_owner, comm) == 32, "layout");
 struct fmt_line {
 	uint32_t claim; /* lock-word form (slot | generation) of the process; 0: nobody */
 	uint32_t reserved;
-	uint64_t gets;
+	uint64_t misses;
 	uint64_t hits;
 	uint64_t puts;
 	uint64_t dels;
@@ -120,7 +120,7 @@ struct fmt_line {
 	uint64_t packed_len; /* what they took then */
 };
 static_assert(sizeof(struct fmt_line) == 64, "one line per thread");
-static_assert(offsetof(struct fmt_line, gets) == 8, "layout");
+static_assert(offsetof(struct fmt_line, misses) == 8, "layout");
 
 /*
  * The free extents and what the space lock protects. The intent says what the holder is

@@ -270,8 +270,8 @@ static void threads__give_lines_back(void)
 		uint64_t lines = 0;
 
 		for (uint32_t i = 0; i < m->seg->n_lines; i++)
-			lines += m->seg->lines[i].gets;
-		CU_ASSERT(lines == 6000 && m->seg->h->shared.gets == 0);
+			lines += m->seg->lines[i].misses;
+		CU_ASSERT(lines == 6000 && m->seg->h->shared.misses == 0);
 	}
 	ipcmap_close(m);
 	ipcmap_unlink(name);

@@ -278,7 +278,7 @@ static int use_inherited(struct im_seg *seg, uint32_t parent)
 {
 	struct fmt_line *line = im_line(seg);
 
-	im_count(seg, line, &line->gets);
+	im_count(seg, line, &line->misses);
 	T_MUST(seg->self != 0 && seg->self != parent); /* reading claimed it */
 	T_MUST(im_owner_ready(seg) == 0);
 	T_MUST(line != &seg->h->shared && line->claim == seg->self);
@@ -307,7 +307,7 @@ static void owner__forked_child_claims_its_own_slot(void)
 		_exit(use_inherited(seg, parent));
 	}
 	CU_ASSERT(t_ok(pid));
-	CU_ASSERT(seg->self == parent && im_line(seg) == line && line->gets == 0);
+	CU_ASSERT(seg->self == parent && im_line(seg) == line && line->misses == 0);
 	im_owner_sweep(seg);
 	CU_ASSERT(seg->h->space.used == 0);
 	seg_gone(seg);
@@ -395,7 +395,7 @@ static void owner__child_that_cannot_reopen_reads_on(void)
 		T_MUST(unlink(seg->name) == 0);
 		line = im_line(seg);
 		T_MUST(line == &seg->h->shared && im_line(seg) == line);
-		im_count(seg, line, &line->gets);
+		im_count(seg, line, &line->misses);
 		T_MUST(im_owner_ready(seg) == -EACCES);
 		T_MUST(strstr(seg->why, "cannot reopen"));
 		T_MUST(seg->self == 0 && im_line(seg) == line);
@@ -404,7 +404,7 @@ static void owner__child_that_cannot_reopen_reads_on(void)
 		_exit(0);
 	}
 	CU_ASSERT(t_ok(pid));
-	CU_ASSERT(seg->h->shared.gets == 1);
+	CU_ASSERT(seg->h->shared.misses == 1);
 	seg_gone(seg);
 }
 
@@ -421,7 +421,7 @@ static void *count_in_line(void *arg)
 
 		if (again != line)
 			return arg;
-		im_count(seg, again, &again->gets);
+		im_count(seg, again, &again->misses);
 	}
 	pthread_barrier_wait(&all_there);
 	return NULL;
@@ -429,10 +429,10 @@ static void *count_in_line(void *arg)
 
 static uint64_t gets(struct im_seg *seg)
 {
-	uint64_t n = seg->h->shared.gets;
+	uint64_t n = seg->h->shared.misses;
 
 	for (uint32_t i = 0; i < seg->n_lines; i++)
-		n += seg->lines[i].gets;
+		n += seg->lines[i].misses;
 	return n;
 }
 
@@ -453,7 +453,7 @@ static void owner__threads_beyond_the_lines_share_one(void)
 		pthread_barrier_destroy(&all_there);
 		/* cumulative, and nothing was lost */
 		CU_ASSERT(gets(seg) == (uint64_t)round * 12000);
-		CU_ASSERT(seg->h->shared.gets == (uint64_t)round * 4000);
+		CU_ASSERT(seg->h->shared.misses == (uint64_t)round * 4000);
 		for (uint32_t i = 0; i < seg->n_lines; i++)
 			CU_ASSERT(seg->lines[i].claim == 0);
 	}
@@ -494,7 +494,7 @@ static int fill_lines_and_die(void *arg)
 	T_MUST(im_seg_attach(arg, 0, NULL, &seg) == 0);
 	for (uint32_t i = 0; i < seg->n_lines; i++) {
 		seg->lines[i].claim = seg->self;
-		seg->lines[i].gets = 10;
+		seg->lines[i].misses = 10;
 	}
 	raise(SIGKILL);
 	return 0;
@@ -510,13 +510,13 @@ static void owner__line_of_a_dead_owner_goes_on_counting(void)
 	CU_ASSERT(t_killed(t_run(fill_lines_and_die, (void *)(uintptr_t)path)));
 	line = im_line(seg);
 	CU_ASSERT(line == &seg->lines[0] && line->claim == seg->self);
-	im_count(seg, line, &line->gets);
-	CU_ASSERT(line->gets == 11);
+	im_count(seg, line, &line->misses);
+	CU_ASSERT(line->misses == 11);
 	/* the next of its slot gives the others back */
 	open_gates();
 	pid = start_owner(path);
 	CU_ASSERT(seg->lines[0].claim == seg->self && seg->lines[1].claim == 0);
-	CU_ASSERT(seg->lines[1].gets == 10);
+	CU_ASSERT(seg->lines[1].misses == 10);
 	t_kill(pid);
 	close_gates();
 	seg_gone(seg);

@@ -447,7 +447,7 @@ static int read_all(void *arg)
 
 	T_MUST(im_seg_attach(arg, IM_ATTACH_RDONLY, &why, &seg) == 0);
 	line = im_line(seg);
-	im_count(seg, line, &line->gets);
+	im_count(seg, line, &line->misses);
 	T_MUST((unsigned char *)line < seg->base ||
 	       (unsigned char *)line >= seg->base + seg->len);
 	T_MUST(im_line(seg) == line);
