@@ -38,7 +38,7 @@ static void prefetch_entry(const struct ipcmap *m, const struct fmt_bucket *b, u
 static uint64_t hash_of(const struct ipcmap *m, const struct ipcmap_mget *item)
 {
 	return likely(item->key_len <= IM_HASH_SHORT)
-		       ? im_hash_short(m->hash_seed, item->key, item->key_len)
+		       ? im_hash_mixed(m->hash_seed, &m->mix, item->key, item->key_len)
 		       : im_hash(m->hash_seed, item->key, item->key_len);
 }
 

@@ -282,6 +282,7 @@ static void fill(struct ipcmap *m, struct im_seg *seg)
 	m->shards = (struct fmt_shard *)(void *)seg->user;
 	m->dirs = (uint32_t *)(void *)(seg->user + (size_t)seg->n_shards * FMT_SHARD_LEN);
 	m->hash_seed = seg->hash_seed;
+	m->mix = im_hash_mix(seg->hash_seed);
 	m->dir_cap = (uint32_t)seg->user_geo[FMT_GEO_DIR_CAP];
 	m->n_extents = seg->n_extents;
 	m->ref_first = (uint32_t)(seg->extent_off >> seg->unit_shift);

@@ -28,6 +28,7 @@ struct ipcmap {
 	struct fmt_shard *shards;
 	uint32_t *dirs;
 	uint64_t hash_seed;
+	struct im_hash_mix mix;
 	uint32_t dir_cap;
 	uint32_t n_extents;
 	uint32_t ref_first; /* of the first extent's first byte */

@@ -562,7 +562,7 @@ int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *b
 {
 	if (unlikely(key_len - 1 >= IM_HASH_SHORT || !m || !key || (!buf && cap)))
 		return get_any(m, key, key_len, buf, cap, ret_len);
-	return get_usual(m, key, key_len, im_hash_short(m->hash_seed, key, key_len), buf, cap,
+	return get_usual(m, key, key_len, im_hash_mixed(m->hash_seed, &m->mix, key, key_len), buf, cap,
 			 ret_len, true, NULL);
 }
 

@@ -259,6 +259,25 @@ static void del_prefix__while_others_write(void)
 	kit_gone(m);
 }
 
+/* The short ways to the hash give what the library says. */
+static void many__hashes_agree(void)
+{
+	unsigned char key[16];
+	uint64_t state = 7;
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < 100000; i++) {
+		uint64_t seed = kit_random(&state);
+		struct im_hash_mix mix = im_hash_mix(seed);
+		size_t len = 1 + i % 16;
+
+		kit_bytes(key, sizeof(key), i);
+		bad += im_hash_mixed(seed, &mix, key, len) != im_hash(seed, key, len);
+		bad += im_hash_short(seed, key, len) != im_hash(seed, key, len);
+	}
+	CU_ASSERT(bad == 0);
+}
+
 static CU_TestInfo tests[] = {
 	{"mget reads each key as getx does", mget__reads_each_as_getx},
 	{"mget has an error for each key", mget__has_an_error_for_each},
@@ -271,6 +290,7 @@ static CU_TestInfo tests[] = {
 	{"del_prefix: large values and long keys", del_prefix__of_large_values_and_long_keys},
 	{"del_prefix refuses bad arguments", del_prefix__refuses_bad_arguments},
 	{"del_prefix while others write", del_prefix__while_others_write},
+	{"the ways to a hash agree", many__hashes_agree},
 	CU_TEST_INFO_NULL,
 };
 T_SUITE("many", tests)
