@@ -369,10 +369,11 @@ IPCMAP_API int ipcmap_compact(struct ipcmap *map, const struct ipcmap_compact_op
 			      struct ipcmap_compact *ret)
 {
 	const struct ipcmap_compact_options plain = IPCMAP_COMPACT_INIT;
+	const unsigned known = IPCMAP_COMPACT_DRY_RUN | IPCMAP_COMPACT_EXPIRED;
 	struct ipcmap_compact mine;
 	int r;
 
-	if (!map || (how && (how->struct_size != sizeof(*how) || how->flags & ~3u)))
+	if (!map || (how && (how->struct_size != sizeof(*how) || how->flags & ~known)))
 		return IPCMAP_INVALID;
 	r = begin_write(map);
 	if (r)

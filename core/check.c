@@ -218,6 +218,25 @@ static void check_bucket(struct checker *c, uint64_t at, uint64_t n)
 	check_doubles(c, &k, at);
 }
 
+/* Overflow buckets that are set aside, of those handed out. */
+static uint64_t count_aside(const struct checker *c, uint64_t per)
+{
+	const struct im_seg *seg = c->m->seg;
+	uint32_t ext = im_load32_rlx(&c->s->ovf_first);
+	uint32_t n = min_u32(im_load32_rlx(&c->s->n_ovf_ext), seg->n_extents);
+	uint64_t handed = im_load32_rlx(&c->s->ovf_pos) / sizeof(struct fmt_bucket), sum = 0;
+
+	for (; n && ext < seg->n_extents; n--, handed = per) {
+		const struct fmt_bucket *b =
+			(const struct fmt_bucket *)(const void *)im_seg_extent(seg, ext);
+
+		for (uint64_t i = 0; i < handed && i < per; i++)
+			sum += im_load_rlx(&b[i].tags[1]) == FMT_ASIDE;
+		ext = im_load32_rlx(&seg->table[ext].next);
+	}
+	return sum;
+}
+
 /* Overflow buckets that a split under preparation has, and the free ones. */
 static void check_overflow(struct checker *c, uint64_t n)
 {
@@ -243,6 +262,7 @@ static void check_overflow(struct checker *c, uint64_t n)
 			break;
 		ref = (uint32_t)(im_load_rlx(&b->tags[1]) >> FMT_LINK_SHIFT);
 	}
+	free_n += count_aside(c, per);
 	if (ref || free_n + c->n_ovf != handed)
 		found(c, "index.I4: %" PRIu64 " overflow buckets are neither used nor free",
 		      handed - free_n - c->n_ovf);

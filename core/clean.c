@@ -33,6 +33,7 @@
 #define LOOK 16u        /* extents a choice passes with the cursor */
 #define SLACK_EXTENTS 4u /* garbage that is left alone besides the size of the live data */
 #define RATE_MAX 64u    /* bytes walked per byte written, at most */
+#define WORTH_EIGHTHS 7u /* live share up to which an extent is cleaned for its dead */
 #define VICTIMS_PER_STAY 2u /* extents cleaned under one lock, when a call waits for memory */
 
 enum outcome { NOTHING, WORKED, GAINED };
@@ -111,6 +112,13 @@ static uint32_t choose(struct im_op *op, bool full)
 	return c.best;
 }
 
+static void set_victim(struct im_op *op, uint32_t ext)
+{
+	im_store32_rlx(&op->s->victim_live, share(op, ext));
+	im_store32_rlx(&op->s->victim_pos, 0);
+	im_store32_rlx(&op->s->victim, ext);
+}
+
 static bool pick_victim(struct im_op *op, bool full)
 {
 	struct fmt_shard *s = op->s;
@@ -121,9 +129,7 @@ static bool pick_victim(struct im_op *op, bool full)
 	ext = choose(op, full);
 	if (ext == FMT_NO_EXTENT)
 		return false;
-	im_store32_rlx(&s->victim_live, share(op, ext));
-	im_store32_rlx(&s->victim_pos, 0);
-	im_store32_rlx(&s->victim, ext);
+	set_victim(op, ext);
 	return true;
 }
 
@@ -414,6 +420,15 @@ static void meet_extent(struct im_op *op, uint32_t ext, struct met *met)
 		met->freed |= im_room_release(op, ext, true);
 }
 
+/* Something in the extent has expired, or was cleared and still has its name. */
+static bool holds_dead(struct im_op *op, uint32_t ext)
+{
+	const struct fmt_extent *x = &op->seg->table[ext];
+
+	return im_load_rlx(&x->expiry_min) <= im_op_now(op) ||
+	       (im_log_dead(op, ext) && im_books_named(im_load_rlx(&x->books)));
+}
+
 /*
  * Entries that expired, or were cleared, in extents that cleaning does not reach: heads, or
  * the few extents of a shard whose memory is in large values. Ends at the first gain, or after
@@ -428,12 +443,10 @@ static bool meet_dead(struct im_op *op)
 	unsigned walked = 0;
 
 	for (; ext < op->seg->n_extents && n && walked < DEAD_WALK; n--) {
-		struct fmt_extent *x = &op->seg->table[ext];
 		uint32_t at = ext;
 
-		ext = im_load32_rlx(&x->next);
-		if (im_load_rlx(&x->expiry_min) > im_op_now(op) &&
-		    !(im_log_dead(op, at) && im_books_named(im_load_rlx(&x->books))))
+		ext = im_load32_rlx(&op->seg->table[at].next);
+		if (!holds_dead(op, at))
 			continue;
 		meet_extent(op, at, &met);
 		walked++;
@@ -525,17 +538,105 @@ int im_clean_make_room(struct im_op *op)
 	return r;
 }
 
-bool im_clean_compact(struct im_op *op, bool expired_only, uint32_t budget)
+/* Cleaning an extent for its dead is worth the moving of @live bytes. */
+static bool is_worth(const struct im_op *op, uint32_t live)
+{
+	return live <= op->seg->extent_len / 8 * WORTH_EIGHTHS;
+}
+
+/* The first extent, no head, that holds something dead; FMT_NO_EXTENT: none. */
+static uint32_t find_dead(struct im_op *op)
+{
+	uint32_t ext = im_load32_rlx(&op->s->first);
+	uint32_t n = min_u32(im_load32_rlx(&op->s->n_log), op->seg->n_extents);
+
+	for (; ext < op->seg->n_extents && n; n--) {
+		if (eligible(op, ext) && holds_dead(op, ext))
+			return ext;
+		ext = im_load32_rlx(&op->seg->table[ext].next);
+	}
+	return FMT_NO_EXTENT;
+}
+
+/*
+ * The dead of an extent are dropped where they lie; then it is cleaned, if that is worth the
+ * moving. A victim that is half done comes first: it may have the reserve in use (room.I2).
+ */
+bool im_clean_expired(struct im_op *op, uint32_t budget)
+{
+	struct fmt_shard *s = op->s;
+	struct met met = {false};
+	uint32_t ext;
+
+	if (eligible(op, im_load32_rlx(&s->victim)) && step(op, budget, true, true) != NOTHING)
+		return true;
+	ext = find_dead(op);
+	if (ext == FMT_NO_EXTENT)
+		return meet_dead(op); /* in the heads */
+	meet_extent(op, ext, &met);
+	if (eligible(op, ext) && is_worth(op, share(op, ext)))
+		set_victim(op, ext);
+	return true;
+}
+
+void im_clean_weigh(struct im_op *op, uint32_t ext, struct im_dead *sum)
+{
+	const struct fmt_extent *x = &op->seg->table[ext];
+	uint32_t pos = 0, fill = min_u32(im_load32_rlx(&x->fill), op->seg->extent_len);
+	uint32_t live = im_log_dead(op, ext) ? 0 : im_books_live(im_load_rlx(&x->books));
+	struct im_entry e[BATCH];
+	struct fmt_bucket *b;
+	struct fmt_chain c;
+	unsigned n, i;
+
+	if (!holds_dead(op, ext))
+		return;
+	while ((n = gather(op, ext, pos, fill, e)) != 0)
+		for (unsigned k = 0; k < n; k++) {
+			pos += e[k].size;
+			if (!is_dead(op, &e[k]) || !im_index_owner(op, &e[k], &b, &i))
+				continue;
+			if (e[k].version >= im_load_rlx(&op->s->floor)) {
+				sum->entries++;
+				sum->len += e[k].size;
+				live -= min_u32(live, e[k].size);
+			}
+			if (e[k].flags & FMT_F_LARGE) {
+				im_entry_chain(&e[k], &c);
+				sum->large += min_u32(c.n, op->seg->n_extents);
+			}
+		}
+	if (!im_room_is_head(op, ext) && is_worth(op, live))
+		sum->gain += op->seg->extent_len - live;
+}
+
+bool im_clean_compact(struct im_op *op, uint32_t budget)
 {
 	if (meet_dead(op))
 		return true;
-	if (expired_only)
-		return false;
 	if (im_load32_rlx(&op->s->n_ahead))
 		return im_room_give_ahead(op);
-	if (!im_room_is_loose(op))
+	if (!eligible(op, im_load32_rlx(&op->s->victim)) && !im_room_is_loose(op))
 		return false;
 	return step(op, budget, true, true) != NOTHING;
+}
+
+bool im_clean_retire(struct im_op *op, uint32_t budget)
+{
+	struct fmt_shard *s = op->s;
+	uint32_t hot = im_load32_rlx(&s->head[FMT_HOT]);
+
+	if (eligible(op, im_load32_rlx(&s->victim)) && step(op, budget, true, true) != NOTHING)
+		return true;
+	if (hot >= op->seg->n_extents || !is_worth(op, share(op, hot)))
+		return false;
+	im_redo_start(op);
+	im_redo_set(op, &s->tail, im_load_rlx(&s->tail) + im_room_left(op, FMT_HOT));
+	im_redo_set32(op, &s->head[FMT_HOT], FMT_NO_EXTENT);
+	im_redo_run(op);
+	im_room_recap(op);
+	set_victim(op, hot);
+	return false;
 }
 
 /* Free extents of which @want may be taken; with the file system full, those with memory. */

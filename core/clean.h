@@ -31,11 +31,23 @@ int im_clean_make_room(struct im_op *op);
 int im_clean_make_free(struct im_op *op, uint64_t len, int err);
 
 /*
- * im_clean_compact() - one bounded step towards the fewest extents, under the lock
- * @expired_only: only drop what is dead
- * @budget:       bytes to walk
- * Return: false when nothing is left to do.
+ * Bounded steps of compaction, under the lock, walking about @budget bytes; false when nothing
+ * is left to do: the hot head, unless nearly all live, is closed, to be cleaned first; towards
+ * the fewest extents; only in extents that hold what has expired or was cleared.
  */
-bool im_clean_compact(struct im_op *op, bool expired_only, uint32_t budget);
+bool im_clean_retire(struct im_op *op, uint32_t budget);
+bool im_clean_compact(struct im_op *op, uint32_t budget);
+bool im_clean_expired(struct im_op *op, uint32_t budget);
+
+/* What has expired or was cleared and was not met yet. */
+struct im_dead {
+	uint64_t entries; /* that still count */
+	uint64_t len;     /* their bytes */
+	uint64_t large;   /* extents of their large values */
+	uint64_t gain;    /* bytes that im_clean_expired() would win by moving the others */
+};
+
+/* Under the lock: add what the extent holds of it to @sum; changes nothing. */
+void im_clean_weigh(struct im_op *op, uint32_t ext, struct im_dead *sum);
 
 #endif

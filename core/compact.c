@@ -4,7 +4,10 @@
  *
  * Everything goes in short stays under one shard's lock at a time, so readers and writers go
  * on, and a kill or a stop anywhere loses nothing but the place: the next compaction begins
- * anew and finds less to do.
+ * anew and finds less to do. In each shard live entries are moved together, buckets are
+ * merged, and extents of overflow buckets are thinned out (thin.c). When only the expired and
+ * the cleared are to go, the extents that hold some are cleaned, as their earliest expiry says,
+ * and nothing else is done.
  *
  * Then the free extents rest for REST_NS before their pages are given back. A reader that was
  * under way when an extent was freed has noticed by then; one that was stopped for longer and
@@ -20,6 +23,7 @@
 #include "room.h"
 #include "shard.h"
 #include "space.h"
+#include "thin.h"
 
 #define STEP_BYTES (64u * 1024)
 #define MERGES 16u /* buckets per stay */
@@ -38,24 +42,88 @@ static bool stopped(struct run *r)
 	return r->how->progress && r->how->progress(r->how->arg, r->done, r->of) != 0;
 }
 
-/* ---- what could be gained ---- */
-
-static void estimate_shard(struct run *r, uint32_t shard)
+static bool expired_only(const struct run *r)
 {
-	uint64_t e = r->m->seg->extent_len;
-	struct im_op op;
-
-	im_op_init(r->m, &op, 0);
-	im_op_shard(&op, shard);
-	r->ret->freed += im_room_garbage(&op) / e * e;
-	r->ret->freed += im_load32_rlx(&op.s->n_ahead) * e;
+	return r->how->flags & IPCMAP_COMPACT_EXPIRED;
 }
 
-static void estimate(struct run *r)
+/* ---- what could be gained ---- */
+
+/* The dead are told from the living only by a walk: one extent at a time. */
+static int weigh_shard(struct run *r, uint32_t shard, struct im_dead *sum)
 {
-	for (uint32_t i = 0; i < r->m->n_shards; i++)
-		estimate_shard(r, i);
-	r->ret->given_back = r->ret->freed + im_space_idle(r->m->seg);
+	const struct im_seg *seg = r->m->seg;
+	uint32_t n = min_u32(im_load32_rlx(&seg->h->space.fresh), seg->n_extents);
+
+	for (uint32_t ext = 0; ext < n; ext++) {
+		uint64_t w = im_load_rlx(&seg->table[ext].word);
+		struct im_op op;
+		int rc;
+
+		if (fmt_word_state(w) != FMT_LOG || fmt_word_who(w) != shard)
+			continue;
+		im_op_init(r->m, &op, 0);
+		im_op_shard(&op, shard);
+		rc = im_op_enter(&op);
+		if (rc)
+			return rc;
+		if (im_load_rlx(&seg->table[ext].word) == w &&
+		    im_load_rlx(&op.s->geometry) & FMT_BUCKETS_MASK)
+			im_clean_weigh(&op, ext, sum);
+		im_op_leave(&op);
+		im_op_done(&op);
+		if (stopped(r))
+			return IPCMAP_INTERRUPTED;
+	}
+	return 0;
+}
+
+/* Log extents of which the living need none, packed no worse at their ends than now. */
+static uint64_t spare_log(const struct im_op *op, const struct im_dead *dead)
+{
+	const struct fmt_shard *s = op->s;
+	uint64_t e = op->seg->extent_len, n = im_load32_rlx(&s->n_log);
+	uint64_t live = im_load_rlx(&s->live), waste = n ? im_load_rlx(&s->tail) / n : 0;
+	uint64_t need = (live - min_u64(live, dead->len)) / (e - min_u64(waste, e / 2)) + 1;
+
+	return n > need ? n - need : 0;
+}
+
+static int estimate_shard(struct run *r, uint32_t shard)
+{
+	struct im_dead dead = {0};
+	uint64_t n, entries;
+	struct im_op op;
+	int rc = weigh_shard(r, shard, &dead);
+
+	if (rc)
+		return rc;
+	im_op_init(r->m, &op, 0);
+	im_op_shard(&op, shard);
+	n = dead.large;
+	if (expired_only(r)) {
+		n += dead.gain / r->m->seg->extent_len;
+	} else {
+		entries = im_load_rlx(&op.s->entries);
+		entries -= min_u64(entries, dead.entries);
+		n += spare_log(&op, &dead) + im_load32_rlx(&op.s->n_ahead);
+		n += im_index_spare(&op, entries) + im_thin_spare(&op);
+	}
+	r->ret->freed += n * r->m->seg->extent_len;
+	return 0;
+}
+
+static int estimate(struct run *r)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < r->m->n_shards && !rc; i++) {
+		rc = estimate_shard(r, i);
+		r->done++;
+	}
+	if (!expired_only(r))
+		r->ret->given_back = r->ret->freed + im_space_idle(r->m->seg);
+	return rc;
 }
 
 /* ---- shards ---- */
@@ -69,29 +137,80 @@ static uint32_t walks_of(const struct im_op *op)
 	return 2 * im_load32_rlx(&op->s->n_log) * (op->seg->extent_len / STEP_BYTES + 1) + 8;
 }
 
-static bool shard_step(struct im_op *op, const struct ipcmap_compact_options *how,
-		       uint32_t *walks)
-{
-	bool more = *walks &&
-		    im_clean_compact(op, how->flags & IPCMAP_COMPACT_EXPIRED, STEP_BYTES);
+/* What is done in a shard, one after the other. */
+enum stage { RETIRE, CLEAN, MERGE, THIN, GIVE, DONE };
 
-	*walks -= more;
-	if (more || how->flags & IPCMAP_COMPACT_EXPIRED)
-		return more;
+struct part {
+	enum stage stage;
+	uint32_t walks; /* that are left */
+	struct im_thin thin;
+	bool need; /* an extent ahead */
+};
+
+static bool clean(struct im_op *op, struct part *p, bool expired)
+{
+	if (!p->walks)
+		return false;
+	p->walks--;
+	return expired ? im_clean_expired(op, STEP_BYTES) : im_clean_compact(op, STEP_BYTES);
+}
+
+static bool merge(struct im_op *op)
+{
 	for (unsigned i = 0; i < MERGES; i++)
 		if (!im_index_shrink(op))
 			return false;
 	return true;
 }
 
+static bool thin(struct im_op *op, struct part *p)
+{
+	int r = im_thin_step(op, &p->thin);
+
+	p->need = r == IM_NEED;
+	return r != 0;
+}
+
+static bool stage_step(struct im_op *op, struct part *p, bool expired)
+{
+	switch (p->stage) {
+	case RETIRE:
+		return !expired && im_clean_retire(op, STEP_BYTES);
+	case CLEAN:
+		return clean(op, p, expired);
+	case MERGE:
+		return merge(op);
+	case THIN:
+		return thin(op, p);
+	default:
+		return im_load32_rlx(&op->s->n_ahead) && im_room_give_ahead(op);
+	}
+}
+
+/* One stay under the lock. */
+static void shard_step(struct im_op *op, struct part *p, bool expired)
+{
+	while (p->stage != DONE && !stage_step(op, p, expired))
+		p->stage = expired && p->stage == CLEAN ? DONE : p->stage + 1;
+}
+
+/* The extent stays with the shard as the one ahead. */
+static void feed(struct im_op *op, struct part *p)
+{
+	if (im_op_feed(op) || im_op_enter(op))
+		p->thin.poor = true;
+	else
+		im_op_leave(op);
+	p->need = false;
+}
+
 static int compact_shard(struct run *r, uint32_t shard)
 {
 	uint32_t rounds = r->m->seg->n_extents * 64 + 4096; /* hostile bytes: an end */
-	uint32_t walks = UINT32_MAX; /* not known yet */
-	bool more = true;
+	struct part p = {.walks = UINT32_MAX};		    /* not known yet */
 	int rc = 0;
 
-	while (more && rounds-- && !rc) {
+	while (p.stage != DONE && rounds-- && !rc) {
 		struct im_op op;
 
 		im_op_init(r->m, &op, 0);
@@ -99,12 +218,16 @@ static int compact_shard(struct run *r, uint32_t shard)
 		rc = im_op_enter(&op);
 		if (rc)
 			return rc;
-		if (walks == UINT32_MAX)
-			walks = walks_of(&op);
-		more = im_load_rlx(&op.s->geometry) & FMT_BUCKETS_MASK &&
-		       shard_step(&op, r->how, &walks);
-		op.want_ahead = false;
+		if (p.walks == UINT32_MAX)
+			p.walks = walks_of(&op);
+		if (im_load_rlx(&op.s->geometry) & FMT_BUCKETS_MASK)
+			shard_step(&op, &p, expired_only(r));
+		else
+			p.stage = DONE;
 		im_op_leave(&op);
+		if (p.need)
+			feed(&op, &p);
+		op.want_ahead = false;
 		im_op_done(&op);
 		if (stopped(r))
 			rc = IPCMAP_INTERRUPTED;
@@ -151,22 +274,21 @@ static int punch(struct run *r)
 int im_compact(struct ipcmap *m, const struct ipcmap_compact_options *how,
 	       struct ipcmap_compact *ret)
 {
-	struct run r = {m, how, ret, 0, (uint64_t)m->n_shards + 1};
+	/* the pages are one more thing to do */
+	struct run r = {m, how, ret, 0, (uint64_t)m->n_shards + (how->flags == 0)};
 	uint64_t before = im_space_used(m->seg), after;
 	int rc = 0;
 
 	ret->freed = ret->given_back = 0;
-	if (how->flags & IPCMAP_COMPACT_DRY_RUN) {
-		estimate(&r);
-		return 0;
-	}
+	if (how->flags & IPCMAP_COMPACT_DRY_RUN)
+		return estimate(&r);
 	for (uint32_t i = 0; i < m->n_shards && !rc; i++) {
 		rc = compact_shard(&r, i);
 		r.done++;
 	}
 	after = im_space_used(m->seg);
 	ret->freed = before > after ? before - after : 0;
-	if (!rc && !(how->flags & IPCMAP_COMPACT_EXPIRED))
+	if (!rc && !expired_only(&r))
 		rc = punch(&r);
 	return rc;
 }

@@ -36,7 +36,8 @@
 /*
  * tags[0] holds the tags of slots 0..7, lowest byte first; tags[1] those of slots 8..10,
  * a spare byte, and in its high half the reference of the overflow bucket (0: none). A tag
- * of 0 is a free slot. Free overflow buckets have no tags and link to the next free one.
+ * of 0 is a free slot. Free overflow buckets have no tags and link to the next free one, or
+ * are set aside: tags[1] is FMT_ASIDE, and nothing leads to them.
  */
 struct fmt_bucket {
 	uint64_t tags[2];
@@ -50,6 +51,7 @@ static_assert(offsetof(struct fmt_bucket, ref) == 20, "layout");
 #define FMT_BUCKET_SHIFT 6u
 #define FMT_LINK_SHIFT 32u
 #define FMT_TAGS1_MASK UINT64_C(0xffffff) /* the tags in tags[1] */
+#define FMT_ASIDE (UINT64_C(1) << 24)     /* in the spare byte */
 
 /* geometry: buckets:40 (low) | moves:24 */
 #define FMT_BUCKETS_MASK ((UINT64_C(1) << 40) - 1)

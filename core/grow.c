@@ -174,7 +174,7 @@ void im_index_grow(struct im_op *op)
 /* ---- less ---- */
 
 /* Keys per bucket up to which buckets are merged: well below where they are split again. */
-#define LOAD_MIN 5u
+#define LOAD_MIN 7u
 #define BUCKETS_MIN 16u
 
 static unsigned count_keys(const struct im_chain *c)
@@ -238,8 +238,8 @@ static void drop_extent(struct im_op *op)
 	im_room_try_settle(op);
 }
 
-/* The image's overflow buckets go back: the next image is another bucket. */
-static void trim_image(struct im_op *op)
+/* After a merge the next image is another bucket. */
+void im_index_trim_image(struct im_op *op)
 {
 	uint32_t image = im_load32_rlx(&op->s->image);
 	struct im_chain c;
@@ -264,7 +264,7 @@ bool im_index_shrink(struct im_op *op)
 
 	if (n <= BUCKETS_MIN || im_load_rlx(&s->entries) > (n - 1) * LOAD_MIN)
 		return false;
-	trim_image(op);
+	im_index_trim_image(op);
 	into = last ^ (UINT64_C(1) << (63 - __builtin_clzll(last)));
 	if (!im_chain_walk(op, im_bucket(op->m, op->dir, last), &from) ||
 	    !im_chain_walk(op, im_bucket(op->m, op->dir, into), &to) ||
@@ -281,10 +281,18 @@ bool im_index_shrink(struct im_op *op)
 	im_redo_run(op);
 	crash("merge.published");
 	im_store32_rel(&s->unsplit, 0);
-	trim_image(op);
+	im_index_trim_image(op);
 	if (im_load32_rlx(&s->n_index) > ((last - 1) >> op->m->dir_shift) + 1)
 		drop_extent(op);
 	return true;
+}
+
+uint32_t im_index_spare(const struct im_op *op, uint64_t entries)
+{
+	uint64_t n = max_u64(entries / LOAD_MIN + 1, BUCKETS_MIN);
+	uint64_t need = ((n - 1) >> op->m->dir_shift) + 1, have = im_load32_rlx(&op->s->n_index);
+
+	return have > need ? (uint32_t)(have - need) : 0;
 }
 
 void im_index_finish(struct im_op *op)

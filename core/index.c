@@ -153,7 +153,7 @@ int im_index_start(struct im_op *op)
 	return 0;
 }
 
-static int add_overflow_extent(struct im_op *op)
+int im_index_add_overflow(struct im_op *op)
 {
 	struct fmt_shard *s = op->s;
 	uint32_t ext = im_load32_rlx(&s->ahead);
@@ -205,7 +205,7 @@ int im_index_extend(struct im_op *op, struct fmt_bucket *tail, struct fmt_bucket
 	int r;
 
 	if (!b) {
-		r = add_overflow_extent(op);
+		r = im_index_add_overflow(op);
 		if (r)
 			return r;
 		b = next_overflow(op, &next_free, &next_pos);

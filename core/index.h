@@ -163,6 +163,12 @@ int im_index_extend(struct im_op *op, struct fmt_bucket *tail, struct fmt_bucket
 /* One more index extent, from those ahead. */
 void im_index_add(struct im_op *op);
 
+/* One more extent of overflow buckets; IM_NEED when the shard has none ahead. */
+int im_index_add_overflow(struct im_op *op);
+
+/* The bucket prepared for the next split gives its overflow buckets back. */
+void im_index_trim_image(struct im_op *op);
+
 void im_bucket_wipe(struct fmt_bucket *b);
 
 /* Split one bucket if the load asks for it and memory is at hand; never fails. */
@@ -179,6 +185,9 @@ void im_index_trim(struct im_op *op, uint64_t bucket);
  * was merged. Only compaction asks for it.
  */
 bool im_index_shrink(struct im_op *op);
+
+/* Index extents that merging down to @entries keys would free, about. */
+uint32_t im_index_spare(const struct im_op *op, uint64_t entries);
 
 /* Finish what a dead writer left: a published split, a chain being compacted. */
 void im_index_finish(struct im_op *op);

@@ -545,7 +545,7 @@ IPCMAP_API int ipcmap_check(struct ipcmap *map, void (*report)(void *arg, const 
 			    void *arg);
 
 #define IPCMAP_COMPACT_DRY_RUN 1u /* change nothing; say what could be gained, about */
-#define IPCMAP_COMPACT_EXPIRED 2u /* only reclaim what has expired or was cleared */
+#define IPCMAP_COMPACT_EXPIRED 2u /* only reclaim what has expired or was cleared; no rest */
 
 /* How to compact. Start from IPCMAP_COMPACT_INIT. */
 struct ipcmap_compact_options {
@@ -574,13 +574,17 @@ struct ipcmap_compact {
  *
  * Moves live entries together, merges index buckets, frees what is then unused, lets it rest
  * for a second and returns its pages to the system. In small steps: readers and writers go on.
+ * With COMPACT_EXPIRED only extents that hold expired or cleared entries are looked at: those
+ * entries go, the others are moved together where they leave an eighth of an extent or more;
+ * what that frees counts in @ret->freed and is the map's to use, and no pages are returned.
  *
  * Return:  0; INTERRUPTED when @how->progress stopped it; BUSY at the handle's deadline for a
  *          lock; READONLY, for an estimate too; else as for ipcmap_del() without NOTFOUND.
  * Memory:  nothing is allocated.
  * Threads, Signals, Fork: as for ipcmap_put().
  * Crash:   nothing is lost; the next compaction goes on.
- * Cost:    O(entries) in all; a second of rest when pages are returned.
+ * Cost:    O(entries) in all; a second of rest when pages are returned; with COMPACT_EXPIRED
+ *          O(entries in the extents that hold some), likewise with COMPACT_DRY_RUN.
  */
 IPCMAP_API int ipcmap_compact(struct ipcmap *map, const struct ipcmap_compact_options *how,
 			      struct ipcmap_compact *ret);

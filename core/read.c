@@ -448,11 +448,11 @@ bucket:
 	if (unlikely(!b))
 		goto unusual;
 	fit = im_bucket_match_now(b, tag);
+	crash("read.tags");
 	if (unlikely(!fit))
 		goto no_slot;
 slot:
 	i = (unsigned)__builtin_ctz(fit);
-	crash("read.tags");
 	/* ord(publish) */
 	ref = im_load32_acq(&b->ref[i]);
 	crash("read.ref");

@@ -58,10 +58,10 @@ uint32_t im_room_left(const struct im_op *op, unsigned head);
 /* Bytes of log extents that are neither live nor room in a head. */
 uint64_t im_room_garbage(const struct im_op *op);
 
-/* Cleaning could save an extent. */
+/* Cleaning could save an extent: what is garbage, and the cold head's room, make one. */
 im_inline bool im_room_is_loose(const struct im_op *op)
 {
-	return im_room_garbage(op) >= op->seg->extent_len;
+	return im_room_garbage(op) + im_room_left(op, FMT_COLD) >= op->seg->extent_len;
 }
 
 im_inline bool im_room_is_head(const struct im_op *op, uint32_t ext)

@@ -66,6 +66,22 @@ static int plan(const char *path, const struct im_seg_create *how, const struct 
 /* The name changed hands: look again. */
 #define AGAIN 1
 
+/*
+ * What is there is no creator's file: -EEXIST a segment, -EBADF something else. Its length and
+ * its bytes were read one after the other, so a file that another process empties to build it
+ * over looks like a stranger's for a moment: while somebody has the creation byte (@locked),
+ * -EAGAIN. A stranger's file is locked so only as long as other creators look at it.
+ */
+static int judge_born(const struct fmt_header *h, const char *path, bool locked,
+		      const struct im_why *why)
+{
+	int rc = im_header_check_format(h, true, path, why);
+
+	if (rc != -EBADF)
+		return im_why(why, -EEXIST, "%s: exists", path);
+	return locked ? im_why(why, -EAGAIN, "%s: still being created", path) : rc;
+}
+
 /* The right to build @path: a descriptor with the creation byte locked; -EEXIST, -EAGAIN. */
 static int win_creation(const char *path, const struct im_why *why, struct stat *st,
 			int *ret_fd)
@@ -96,9 +112,7 @@ static int win_creation(const char *path, const struct im_why *why, struct stat 
 	if (fstat(fd, st) < 0 || im_header_read(fd, path, NULL, &h) < 0) {
 		rc = im_why_errno(why, path, "read it", errno);
 	} else if (!im_header_is_unborn(&h, st)) {
-		rc = im_header_check_format(&h, true, path, why);
-		if (rc != -EBADF)
-			rc = im_why(why, -EEXIST, "%s: exists", path);
+		rc = judge_born(&h, path, rc == -EAGAIN, why);
 	} else if (rc == 0 && im_file_is_at(path, st)) {
 		*ret_fd = fd;
 		return 0;

@@ -11,6 +11,7 @@
  */
 #include "file.h"
 #include "header.h"
+#include "os.h"
 #include "segment.h"
 
 #include <fcntl.h>
@@ -135,22 +136,40 @@ void im_seg_file(struct im_seg *seg, uint32_t *ret_uid, uint32_t *ret_gid, uint3
 	*ret_mode = st.st_mode & 07777;
 }
 
-/* Ours to remove: a segment of any version, or what a dead creator left. */
+/* A segment of any version? */
+static bool is_segment(const struct fmt_header *h)
+{
+	return h->magic == FMT_MAGIC || h->magic == __builtin_bswap64(FMT_MAGIC);
+}
+
+/*
+ * Ours to remove: a segment of any version, or what a dead creator left. Length, bytes and the
+ * creator's lock are looked at one after the other: a file that is being built over looks like
+ * a stranger's for a moment, so it is looked at again when the lock is free.
+ */
 static int check_removable(int fd, const struct stat *st, const char *path,
 			   const struct im_why *why)
 {
+	struct stat now = *st;
 	struct fmt_header h;
-	int rc = im_header_read(fd, path, why, &h);
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	if (im_header_is_unborn(&h, st)) {
-		rc = im_header_why_unborn(fd, st, path, why);
-		return rc == -EAGAIN ? rc : 0;
+	for (int i = 0; i < 2; i++) {
+		rc = im_header_read(fd, path, why, &h);
+		if (rc < 0)
+			return rc;
+		if (is_segment(&h))
+			return 0;
+		if (im_header_is_unborn(&h, &now)) {
+			rc = im_header_why_unborn(fd, &now, path, why);
+			return rc == -EAGAIN ? rc : 0;
+		}
+		if (im_os->owner_locked(fd, IM_CREATE_BYTE) != 0)
+			return im_why(why, -EAGAIN, "%s: still being created", path);
+		if (fstat(fd, &now) < 0)
+			return im_why_errno(why, path, "stat it", errno);
 	}
-	if (h.magic != FMT_MAGIC && h.magic != __builtin_bswap64(FMT_MAGIC))
-		return im_why(why, -EBADF, "%s: not an ipcmap segment", path);
-	return 0;
+	return im_why(why, -EBADF, "%s: not an ipcmap segment", path);
 }
 
 int im_seg_unlink(const char *path, const struct im_why *why)

@@ -43,6 +43,17 @@ static void print_json(const struct ipcmap_compact *c)
 	out_json(obj);
 }
 
+static void print_text(const struct ipcmap_compact *c, unsigned flags)
+{
+	bool dry = flags & IPCMAP_COMPACT_DRY_RUN;
+
+	printf("%s %s of the limit", dry ? "would free about" : "freed", text_size(c->freed).s);
+	if (!(flags & IPCMAP_COMPACT_EXPIRED))
+		printf(", %s %s back to the system", dry ? "give about" : "gave",
+		       text_size(c->given_back).s);
+	putchar('\n');
+}
+
 static int run(struct args *a)
 {
 	struct ipcmap_compact_options how = IPCMAP_COMPACT_INIT;
@@ -72,10 +83,7 @@ static int run(struct args *a)
 	if (a->json)
 		print_json(&c);
 	else
-		printf(how.flags & IPCMAP_COMPACT_DRY_RUN
-			       ? "would free about %s of the limit, give %s back to the system\n"
-			       : "freed %s of the limit, gave %s back to the system\n",
-		       text_size(c.freed).s, text_size(c.given_back).s);
+		print_text(&c, how.flags);
 	return DONE;
 }
 
@@ -85,6 +93,6 @@ const struct verb cmd_compact = {
 	.summary = "give memory back to the system",
 	.opts = opts,
 	.notes = "Readers and writers go on. What was freed rests for a second before its pages\n"
-		 "are returned.\n",
+		 "are returned; with --expired it stays the map's, without a rest.\n",
 	.run = run,
 };

@@ -313,6 +313,103 @@ static void segment__files_of_others_are_not_built_over(void)
 	unlink(path);
 }
 
+/*
+ * A file of zeros, its creation byte taken: what is seen of a half-made file whose length was
+ * read before another creator emptied it and whose bytes after. Once it was called a stranger's.
+ */
+static int keep_creation_byte(void *arg)
+{
+	int fd = open(arg, O_RDWR);
+
+	T_MUST(fd >= 0 && im_os_byte_lock(fd, IM_CREATE_BYTE) == 0);
+	t_gate_pass(&in_build);
+	t_gate_wait(&go_on);
+	return 0;
+}
+
+static void segment__file_being_built_over_is_not_called_a_strangers(void)
+{
+	const char *path = T_PATH;
+	struct im_seg_create how = seg_how();
+	pid_t pid;
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+
+	CU_ASSERT_FATAL(fd >= 0 && ftruncate(fd, 8192) == 0);
+	t_gate_open(&in_build);
+	t_gate_open(&go_on);
+	pid = t_run(keep_creation_byte, (void *)(uintptr_t)path);
+	t_gate_wait(&in_build);
+	CU_ASSERT(try_create(path, &how) == -EAGAIN && strstr(text, "still being created"));
+	CU_ASSERT(im_seg_unlink(path, &why) == -EAGAIN && strstr(text, "still being created"));
+	CU_ASSERT(try_attach(path, 0) == -EAGAIN);
+	t_gate_pass(&go_on);
+	CU_ASSERT(t_ok(pid));
+	CU_ASSERT(try_create(path, &how) == -EBADF && im_seg_unlink(path, &why) == -EBADF);
+	close(fd);
+	unlink(path);
+	t_gate_close(&in_build);
+	t_gate_close(&go_on);
+}
+
+#define BUILDERS 3
+
+/* All build over what is half made; one does. */
+static int build_over(void *arg)
+{
+	struct im_seg_create how = seg_how();
+	struct race *race = arg;
+	struct im_seg *seg;
+	int rc;
+
+	t_gate_wait(&race->start);
+	do {
+		rc = im_seg_create(race->path, &how, &why, &seg);
+	} while (rc == -EAGAIN);
+	T_MUST(rc == 0 || rc == -EEXIST);
+	if (rc == 0)
+		im_add32_rlx(race->creators, 1);
+	return 0;
+}
+
+/* Who attaches finds a dead creator's file, one in the making, or a segment. */
+static int look_at_it(void *arg)
+{
+	struct race *race = arg;
+	int rc;
+
+	t_gate_wait(&race->start);
+	do {
+		rc = try_attach(race->path, IM_ATTACH_RDONLY);
+		T_MUST(rc == 0 || rc == -EAGAIN ||
+		       (rc == -EBADF && strstr(text, "died half way")));
+	} while (rc != 0);
+	return 0;
+}
+
+static void segment__builders_of_a_half_made_file_wait_for_each_other(void)
+{
+	struct race race = {.path = T_PATH, .creators = t_shared(4096)};
+
+	for (int round = 0; round < 300; round++) {
+		pid_t pid[BUILDERS + 1];
+
+		CU_ASSERT(t_killed(t_run(create_dying, (void *)(uintptr_t)race.path)));
+		*race.creators = 0;
+		t_gate_open(&race.start);
+		for (int i = 0; i < BUILDERS; i++)
+			pid[i] = t_run(build_over, &race);
+		pid[BUILDERS] = t_run(look_at_it, &race);
+		for (int i = 0; i <= BUILDERS; i++)
+			t_gate_pass(&race.start);
+		for (int i = 0; i <= BUILDERS; i++)
+			CU_ASSERT(t_ok(pid[i]));
+		t_gate_close(&race.start);
+		CU_ASSERT(*race.creators == 1);
+		CU_ASSERT(im_seg_unlink(race.path, NULL) == 0);
+	}
+	t_shared_free(race.creators, 4096);
+}
+
 /* One number of the header changed; the checksum made right again unless it is the point. */
 struct craft {
 	size_t off;
@@ -614,6 +711,10 @@ static CU_TestInfo tests[] = {
 #endif
 	{"a failed build removes the file", segment__failed_build_removes_the_file},
 	{"files of others are not built over", segment__files_of_others_are_not_built_over},
+	{"a file being built over is not called a stranger's",
+	 segment__file_being_built_over_is_not_called_a_strangers},
+	{"builders of a half-made file wait for each other",
+	 segment__builders_of_a_half_made_file_wait_for_each_other},
 	{"every refusal has its reason", segment__every_refusal_has_its_reason},
 	{"only regular files are opened", segment__only_regular_files_are_opened},
 	{"a stranger's segment is refused", segment__of_a_stranger_is_refused},
