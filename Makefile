@@ -27,6 +27,10 @@ F_asan    := -O1 -DIM_CHECK=1 -fsanitize=address,undefined -fno-sanitize-recover
 F_tsan    := -O1 -DIM_CHECK=1 -DIM_WORDWISE=1 -fsanitize=thread -Wno-tsan
 F_valgrind := -O1 -DIM_CHECK=1
 F_cov     := -O0 -DIM_CHECK=1 --coverage
+# for the tests (t.h): 1: everything takes several times longer than in release; 2: some twenty times
+SLOW_asan := 1
+SLOW_tsan := 1
+SLOW_valgrind := 2
 ALL_CFLAGS = $(BASE) $(F_$(VARIANT)) $(CFLAGS)
 SAN       = $(filter -fsanitize%,$(F_$(VARIANT))) $(filter --coverage,$(F_$(VARIANT)))
 LIB_LDFLAGS = -shared -Wl,-soname,libipcmap.so.$(SOMAJOR) -Wl,-z,defs -Wl,-z,relro,-z,now -Wl,-z,nodelete $(SAN) $(LDFLAGS)
@@ -36,9 +40,9 @@ TOOL_SRC := $(wildcard tools/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(B)/%.o)
 TESTLIB_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
-# one program from all suites of these folders
+# one program from all sources of these folders
 SUITES   := unit race crash
-SUITE_SRC := $(foreach s,$(SUITES),$(wildcard tests/$(s)/t-*.c))
+SUITE_SRC := $(foreach s,$(SUITES),$(wildcard tests/$(s)/*.c))
 SUITE_OBJ := $(SUITE_SRC:%.c=$(B)/%.o)
 DEMO_BIN := $(patsubst tests/demo/%.c,$(B)/demo/%,$(wildcard tests/demo/*.c))
 
@@ -58,7 +62,8 @@ $(B)/%.o: %.c Makefile
 
 $(B)/shm/%.o $(B)/core/%.o: INC = -Ishm -Icore
 $(B)/tools/%.o: INC = -Icore $(call pkg,--cflags,$(PKGS_TOOLS)) -DIPCMAP_TOOL_VERSION='"$(VERSION)"'
-$(B)/tests/%.o: INC = -Ishm -Icore -Itests/lib $(call pkg,--cflags,$(PKGS_TEST)) -DBUILD='"$(B)"'
+$(B)/tests/%.o: INC = -Ishm -Icore -Itests/lib $(call pkg,--cflags,$(PKGS_TEST)) -DBUILD='"$(B)"' \
+                -DT_VARIANT='"$(VARIANT)"' -DT_SLOW=$(or $(SLOW_$(VARIANT)),0)
 
 $(B)/libipcmap.a: $(LIB_OBJ)
 	$(call say,  AR      $@)
@@ -124,21 +129,27 @@ test: ## everything that must pass before a commit; T=word runs the tests whose 
 	$(Q)build/release/test-ipcmap $(T)
 	$(Q)tests/lint/leftovers
 
-asan: ## the test program under AddressSanitizer and UndefinedBehaviorSanitizer
+# freed memory is kept from reuse, and every fork() copies its page tables: hence the smaller quarantine
+asan: ## the test program and the tool under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(Q)tests/lint/leftovers --sweep
 	$(Q)$(SUB) VARIANT=asan build/asan/test-ipcmap build/asan/ipcmap
-	$(Q)ASAN_OPTIONS=detect_stack_use_after_return=1:$$ASAN_OPTIONS UBSAN_OPTIONS=print_stacktrace=1 \
-	  build/asan/test-ipcmap $(T)
+	$(Q)ASAN_OPTIONS=detect_stack_use_after_return=1:quarantine_size_mb=16:$$ASAN_OPTIONS \
+	  UBSAN_OPTIONS=print_stacktrace=1 build/asan/test-ipcmap $(T)
+	$(Q)IPCMAP=build/asan/ipcmap tests/cli/run.sh $(T)
 	$(Q)tests/lint/leftovers
 
 tsan: ## the test program under ThreadSanitizer, payload copied word by word
+	$(Q)tests/lint/leftovers --sweep
 	$(Q)$(SUB) VARIANT=tsan build/tsan/test-ipcmap build/tsan/ipcmap
 	$(Q)TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0:$$TSAN_OPTIONS \
 	  build/tsan/test-ipcmap $(T)
 	$(Q)tests/lint/leftovers
 
-valgrind: ## the test program and its children under valgrind (leaks are asan's business)
+valgrind: ## the test program and its forked children under valgrind (leaks are asan's business)
+	$(Q)tests/lint/leftovers --sweep
 	$(Q)$(SUB) VARIANT=valgrind build/valgrind/test-ipcmap build/valgrind/ipcmap
-	$(Q)valgrind -q --error-exitcode=99 --leak-check=no build/valgrind/test-ipcmap $(T)
+	$(Q)valgrind -q --error-exitcode=99 --exit-on-first-error=yes --leak-check=no --fair-sched=yes \
+	  build/valgrind/test-ipcmap $(T)
 	$(Q)tests/lint/leftovers
 
 lint: $(B)/libipcmap.so.$(SOMAJOR) ## flow of includes, pairs of memory orders, exported symbols, manual pages

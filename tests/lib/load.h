@@ -15,6 +15,13 @@
 #include <string.h>
 #include <time.h>
 
+/* Has this build crash points (crash.h)? */
+#if defined(IM_CHECK) && IM_CHECK
+#define HAVE_POINTS 1
+#else
+#define HAVE_POINTS 0
+#endif
+
 #define LOAD_CAP 32768u
 #define LOAD_MIN ((uint32_t)sizeof(struct load_head))
 

@@ -14,7 +14,7 @@
 #include <time.h>
 
 #define SHM "/dev/shm"
-#define CHILD_LIFE_SEC 60
+#define CHILD_LIFE_SEC T_AMOUNT(60, 180, 300)
 #define NAMES 1024
 
 static pid_t program;

@@ -34,6 +34,7 @@ struct t_suite {
 };
 
 void t_register(struct t_suite *suite);
+extern bool t_whole; /* all suites run, no word was given */
 
 #define T_SUITE(suite_name, table)                                                             \
 	__attribute__((constructor)) static void t_register_this(void)                         \
@@ -56,11 +57,11 @@ void t_clean_up(void);
 #define T_MUST(cond) t_must(cond, #cond, __FILE__, __LINE__)
 void t_must(bool ok, const char *text, const char *file, int line);
 
-/* fork(); the child ends when its parent does, and after a minute in any case. */
+/* fork(); the child ends when its parent does, and after some minutes in any case. */
 pid_t t_fork(void);
 /* fork, run, _exit(what it returns) */
 pid_t t_run(int (*fn)(void *arg), void *arg);
-#define T_LIMIT_MS 20000
+#define T_LIMIT_MS T_AMOUNT(20000, 60000, 120000)
 /* Its wait status; after the limit it is killed and the status is that of SIGKILL. */
 int t_wait(pid_t pid, int limit_ms);
 bool t_ok(pid_t pid);	  /* waits: it exited with 0 */
@@ -86,10 +87,22 @@ void t_sleep_ms(unsigned ms);
 /* "(skipped: why)" in the log; the test returns after it. */
 void t_skip(const char *why);
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define T_SANITIZED 1
-#else
-#define T_SANITIZED 0
-#endif
+/*
+ * From the Makefile: T_VARIANT, as in build/<variant>, and T_SLOW. 0: release, debug; 1: under
+ * a sanitizer, which takes several times as long; 2: under valgrind, which takes some twenty
+ * times as long and runs one thread at a time.
+ *
+ * T_AMOUNT() is for numbers that only have to be large: rounds, kills, milliseconds. A test
+ * that says nothing in small numbers is left out of a variant by left-out.c.
+ */
+#define T_SANITIZED (T_SLOW == 1)
+#define T_VALGRIND (T_SLOW == 2)
+#define T_AMOUNT(usual, sanitized, valgrind)                                                   \
+	(T_VALGRIND ? (valgrind) : T_SANITIZED ? (sanitized) : (usual))
+
+/* Why this variant leaves the test out; NULL: it does not. */
+const char *t_left_out(const char *suite, const char *test);
+/* Does left-out.c name a test that is not among these? Says which. */
+bool t_left_out_is_stale(const struct t_suite *first);
 
 #endif

@@ -253,7 +253,7 @@ static void check__ends_on_arbitrary_bytes(void)
 
 	printf("(seed %llu) ", (unsigned long long)seed);
 	with_map(T_NAME);
-	for (unsigned i = 0; i < (T_SANITIZED ? 300 : 2000); i++) {
+	for (unsigned i = 0; i < T_AMOUNT(2000, 300, 300); i++) {
 		unsigned char *p = (unsigned char *)s + 128 + kit_below(&state, 256), kept[8];
 		unsigned n = 1 + (unsigned)kit_below(&state, 8);
 

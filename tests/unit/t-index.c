@@ -85,7 +85,7 @@ static void grows(const char *name, uint64_t mib, unsigned shards, uint64_t n)
 
 static void index__growth_to_a_million_goes_in_small_steps(void)
 {
-	uint64_t n = T_SANITIZED ? 200000 : 1000000;
+	uint64_t n = T_AMOUNT(1000000, 200000, 50000);
 	struct ipcmap_stat st;
 
 	grows(T_NAME, 256, 0, n);
@@ -99,10 +99,10 @@ static void index__growth_to_a_million_goes_in_small_steps(void)
 
 static void index__one_shard_grows_past_the_hash_bits_of_its_entries(void)
 {
-	uint64_t n = T_SANITIZED ? 100000 : 700000;
+	uint64_t n = T_AMOUNT(700000, 100000, 30000);
 
 	grows(T_NAME, 128, 1, n); /* 65,536 buckets hold 524,288 keys */
-	if (!T_SANITIZED)
+	if (!T_SLOW)
 		CU_ASSERT(buckets_of(&m->shards[0]) > 65536);
 	kit_gone(m);
 }
@@ -111,7 +111,7 @@ static void index__one_shard_grows_past_the_hash_bits_of_its_entries(void)
 static void index__far_keys_are_found_after_many_splits(void)
 {
 	static unsigned char key[40000];
-	uint64_t n = T_SANITIZED ? 1 : 540000;
+	uint64_t n = T_SLOW ? 1 : 540000;
 	unsigned bad = 0;
 
 	m = kit_made(T_NAME, 128 * KIT_MIB, 0, 1); /* extents of 64 KiB */
@@ -142,7 +142,7 @@ static void index__far_keys_are_found_after_many_splits(void)
 /* All keys are replaced many times over; the index stays near its size. */
 static void index__turnover_of_keys_does_not_lengthen_chains(void)
 {
-	uint64_t n = 5000, at = 0, rounds = T_SANITIZED ? 20 : 300;
+	uint64_t n = 5000, at = 0, rounds = T_AMOUNT(300, 20, 5);
 	struct ipcmap_stat st;
 
 	m = kit_made(T_NAME, 64 * KIT_MIB, 0, 1);

@@ -176,7 +176,7 @@ static void flat(const char *name, uint64_t mib, unsigned shards, uint64_t n, ui
 
 static void log__updates_keep_memory_flat(void)
 {
-	uint64_t times = T_SANITIZED ? 100000 : 1000000;
+	uint64_t times = T_AMOUNT(1000000, 100000, 20000);
 
 	flat(T_NAME, 64, 0, 1000, 100, times);
 	flat(T_NAME, 64, 1, 1000, 100, times / 4);

@@ -459,7 +459,7 @@ static void play(const char *name, const struct shape *g, uint64_t seed)
 			.state = seed,
 			.ttl = IPCMAP_TTL_NONE,
 			.len_max = g->len_max};
-	unsigned ops = T_SANITIZED ? g->ops / 4 : g->ops;
+	unsigned ops = g->ops / T_AMOUNT(1, 4, 20);
 
 	kit_clock_on();
 	kit_os.futex_wait = sleep_fast;

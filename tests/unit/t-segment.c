@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -528,12 +527,15 @@ static void segment__of_a_stranger_is_refused(void)
 	unlink(path);
 }
 
+/* By read(): to look at a hole through a mapping gives it memory, until it is short. */
 static uint64_t sum_of(int fd, uint64_t len)
 {
-	void *p = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
-	uint64_t sum = XXH3_64bits(p, len);
+	void *p = malloc(len);
+	uint64_t sum;
 
-	munmap(p, len);
+	CU_ASSERT_FATAL(p && pread(fd, p, len, 0) == (ssize_t)len);
+	sum = XXH3_64bits(p, len);
+	free(p);
 	return sum;
 }
 
@@ -612,7 +614,7 @@ static int create_on_small_tmpfs(void *arg)
 	(void)arg;
 	T_MUST(mkdtemp(dir) != NULL);
 	if (unshare(CLONE_NEWNS) < 0 ||
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", dir, "tmpfs", 0, "size=1m") < 0) {
 		rmdir(dir);
 		return 77;

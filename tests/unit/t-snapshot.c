@@ -599,7 +599,7 @@ static void snapshot__hostile_bytes_end_in_errors(void)
 	uint64_t seed = kit_seed(), x = seed, area, size;
 	struct ipcmap_pair p[60];
 	struct kit_key k[60];
-	unsigned rounds = T_SANITIZED ? 150 : 400, bad = 0;
+	unsigned rounds = T_AMOUNT(400, 150, 40), bad = 0;
 	char name[100];
 	struct im_area a;
 	size_t len;

@@ -174,7 +174,7 @@ static int fill_small_tmpfs(void *arg)
 	(void)arg;
 	T_MUST(mkdtemp(dir) != NULL);
 	if (unshare(CLONE_NEWNS) < 0 ||
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", dir, "tmpfs", 0, "size=1m") < 0) {
 		rmdir(dir);
 		return 77;

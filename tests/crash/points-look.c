@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * points-look.c - a map whose writer was killed: what must hold, before and after recovery
+ */
+#include "points.h"
+
+#include "map.h"
+#include "space.h"
+
+static const char *stage;
+
+static void complain(uint32_t i, const struct points_seen *s)
+{
+	fprintf(stderr,
+		"\n%s: %s: point %u (%s): key %u (step %d, %u acked): result %d len %u is "
+		"neither old (%d, %u) nor new (%d, %u)",
+		points_scenario->name, stage, points->kill_at, points_where(), points->id[i],
+		points->step[i], points->acked, s->r, s->len, points->before[i].r,
+		points->before[i].len, points->after[i].r, points->after[i].len);
+	_exit(1);
+}
+
+static bool same(const struct points_seen *a, const struct points_seen *b)
+{
+	return a->r == b->r && a->len == b->len && a->sum == b->sum;
+}
+
+/* Every key is what it must be; @early: remember, else: never older than remembered. */
+static void look_at_keys(struct ipcmap *m, bool early)
+{
+	int first = -1; /* is the first key of the step in flight new? */
+
+	for (uint32_t i = 0; i < points->n; i++) {
+		struct points_seen s = points_look(m, points->id[i]);
+		bool old = same(&s, &points->before[i]), new = same(&s, &points->after[i]);
+		uint32_t step = (uint32_t)points->step[i];
+
+		if (points->step[i] < 0 || step > points->acked) {
+			if (!old)
+				complain(i, &s);
+			continue;
+		}
+		if (step < points->acked) {
+			if (!new)
+				complain(i, &s);
+			continue;
+		}
+		if (!old && !new)
+			complain(i, &s);
+		if (old == new)
+			continue;
+		if (first < 0)
+			first = new;
+		if (first != new && !points_scenario->loose)
+			complain(i, &s); /* all of a step or nothing */
+		if (early)
+			points->early[i] = s;
+		else if (same(&points->early[i], &points->after[i]) && !new)
+			complain(i, &s); /* was seen, must stay */
+	}
+}
+
+struct walk {
+	uint32_t shown;
+	uint8_t times[POINTS_KEYS];
+};
+
+static int walk_one(void *arg, const struct ipcmap_item *item)
+{
+	struct walk *walk = arg;
+	char text[24] = "";
+	uint32_t i;
+
+	memcpy(text, item->key, item->key_len < 20 ? item->key_len : 20);
+	i = points->index_of[points_id_of(text) % POINTS_IDS];
+	if (i)
+		walk->times[i - 1]++;
+	walk->shown++;
+	return 0;
+}
+
+/* A scan shows every key that is there exactly once. */
+static void look_by_scan(struct ipcmap *m)
+{
+	static struct walk walk;
+	uint64_t cursor = 0;
+	int r;
+
+	memset(&walk, 0, sizeof(walk));
+	r = ipcmap_scan(m, &cursor, NULL, 0, IPCMAP_SCAN_KEYS, walk_one, &walk);
+	if (r)
+		fprintf(stderr, "\n%s: %s: scan: %d", points_scenario->name, stage, r);
+	T_MUST(r == 0);
+	for (uint32_t i = 0; i < points->n; i++) {
+		unsigned there = points->id[i] != POINTS_SNAPSHOT &&
+				 points_look(m, points->id[i]).r == 0;
+
+		if (walk.times[i] != there)
+			fprintf(stderr,
+				"\n%s: %s: point %u: key %u is shown %u times, is %s there",
+				points_scenario->name, stage, points->kill_at, points->id[i],
+				walk.times[i], there ? "" : "not");
+		T_MUST(walk.times[i] == there);
+	}
+}
+
+static void must_be_sound(struct ipcmap *m)
+{
+	char where[160];
+	int r;
+
+	snprintf(where, sizeof(where), "%s: %s: point %u (%s): ", points_scenario->name, stage,
+		 points->kill_at, points_where());
+	r = ipcmap_check(m, load_print, where);
+	if (r)
+		fprintf(stderr, "\n%scheck: %d", where, r);
+	T_MUST(r == 0);
+}
+
+/* No extent belongs to the dead, after a sweep. */
+static void nothing_is_lost(struct ipcmap *m)
+{
+	struct im_seg *seg = m->seg;
+
+	im_owner_sweep(seg);
+	for (uint32_t i = 0; i < seg->n_extents; i++) {
+		uint64_t word = im_load_rlx(&seg->table[i].word);
+
+		if (fmt_word_state(word) == FMT_PRIVATE)
+			fprintf(stderr, "\n%s: point %u: extent %u is private to %u",
+				points_scenario->name, points->kill_at, i, fmt_word_who(word));
+		T_MUST(fmt_word_state(word) != FMT_PRIVATE);
+	}
+}
+
+void points_write_on(struct ipcmap *m)
+{
+	uint64_t seen = 0;
+	uint32_t id = POINTS_NEW;
+
+	for (; seen != (UINT64_C(1) << m->n_shards) - 1; id++) {
+		uint32_t shard = im_map_shard(m, points_hash_of(m, id));
+		int r;
+
+		if (seen & UINT64_C(1) << shard)
+			continue;
+		seen |= UINT64_C(1) << shard;
+		r = points_store(m, id, 60, 1, 0);
+		T_MUST(r == 0 || r == IPCMAP_LIMIT);
+		if (r)
+			continue;
+		T_MUST(points_store(m, id, 90, 2, 0) == 0);
+		T_MUST(points_look(m, id).len == 90);
+		T_MUST(points_del(m, id) == 0);
+		T_MUST(points_look(m, id).r == IPCMAP_NOTFOUND);
+		r = points_store(m, id, 9000, 3, 0);
+		T_MUST(r == 0 || r == IPCMAP_LIMIT);
+		if (r == 0)
+			T_MUST(points_look(m, id).len == 9000 && points_del(m, id) == 0);
+	}
+}
+
+int points_child_look(void *arg)
+{
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+	struct ipcmap_stat st = {.struct_size = sizeof(st)};
+	struct ipcmap *m;
+
+	(void)arg;
+	o.flags = IPCMAP_RDONLY;
+	stage = "read-only";
+	memset(points->early, 0xff, sizeof(points->early));
+	T_MUST(ipcmap_open(points_name, &o, &m) == 0);
+	look_at_keys(m, true);
+	look_by_scan(m);
+	T_MUST(ipcmap_stat(m, &st) == 0);
+	ipcmap_close(m);
+	stage = "attached";
+	T_MUST(ipcmap_open(points_name, NULL, &m) == 0);
+	look_at_keys(m, false);
+	stage = "recovered";
+	must_be_sound(m);
+	look_at_keys(m, false);
+	look_by_scan(m);
+	nothing_is_lost(m);
+	if (points->kill_at % 2) {
+		stage = "written again";
+		points_write_on(m);
+		must_be_sound(m);
+		look_at_keys(m, false);
+	}
+	stage = "cleared";
+	T_MUST(ipcmap_clear(m) == 0);
+	must_be_sound(m);
+	points_write_on(m);
+	must_be_sound(m);
+	ipcmap_close(m);
+	return 0;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * points.h - an operation is killed at each of its steps: what the suites t-points-*.c share
+ *
+ * A suite says with SCENARIO() how a map is prepared and which steps of an operation change
+ * it. points-keys.c has the keys that it changes. points.c kills it at the crash points,
+ * points-step.c goes through its instructions in builds without them, and points-look.c judges
+ * what is left.
+ */
+#ifndef POINTS_H
+#define POINTS_H
+
+#include "load.h"
+
+#define POINTS_KEYS 1600u
+#define POINTS_IDS 200000u
+#define POINTS_FAR 100000u /* ids from here on have keys of POINTS_FAR_LEN bytes */
+#define POINTS_FAR_LEN 5000u
+#define POINTS_NEW 150000u	/* what successors write */
+#define POINTS_SNAPSHOT 199999u /* not a key: the current version of a snapshot table */
+#define POINTS_MAX 8192u
+
+/* What a get of a key told. */
+struct points_seen {
+	int r;
+	uint32_t len;
+	uint64_t sum;
+};
+
+/* Shared by the parent and its children, which come one after the other. */
+struct points {
+	uint32_t n;
+	uint32_t id[POINTS_KEYS];
+	int step[POINTS_KEYS]; /* the step of the operation that changes it; -1: none */
+	struct points_seen before[POINTS_KEYS], after[POINTS_KEYS], early[POINTS_KEYS];
+	uint16_t index_of[POINTS_IDS]; /* 1 + index */
+	uint32_t next_id;
+	uint32_t acked; /* steps that returned */
+	uint32_t done;
+	uint32_t outside;	 /* a stepped call of the library has returned */
+	uint32_t count;		 /* points that were passed */
+	uint32_t kill_at;	 /* 0: never */
+	uint8_t seq[POINTS_MAX]; /* numbers of their names, in order */
+	uint32_t aux[4];
+};
+extern struct points *points;
+
+struct points_scenario {
+	const char *name;
+	void (*prepare)(struct ipcmap *m);
+	int (*step)(struct ipcmap *m, uint32_t i);
+	uint32_t steps;
+	unsigned shards;
+	uint32_t least; /* points */
+	uint64_t max;	/* of the map; 0: 1 MiB */
+	bool opening;	/* the attach is part of it */
+	bool loose;	/* keys of one step change one by one */
+};
+extern const struct points_scenario *points_scenario; /* that is being tried */
+extern const char *points_path, *points_name;	      /* its segment */
+
+/* Over all suites. */
+struct points_total {
+	uint32_t scenarios; /* there are */
+	uint32_t ran;
+	uint32_t passed; /* points, or states between instructions */
+	uint32_t tried;
+	uint32_t nested; /* kills of successors */
+};
+extern struct points_total points_total;
+
+/* The test points__<fn>, to be listed in the suite's table. */
+#define SCENARIO(fn, ...)                                                                      \
+	__attribute__((constructor)) static void points_announce_##fn(void)                    \
+	{                                                                                      \
+		points_total.scenarios++;                                                      \
+	}                                                                                      \
+	static void points__##fn(void)                                                         \
+	{                                                                                      \
+		static const struct points_scenario s = {__VA_ARGS__};                         \
+		points_kill_everywhere(&s, __LINE__);                                          \
+	}
+void points_kill_everywhere(const struct points_scenario *scenario, int line);
+
+/* ---- keys and values ---- */
+
+size_t points_make_key(uint32_t id, unsigned char *key);
+uint32_t points_id_of(const void *key);
+uint64_t points_hash_of(struct ipcmap *m, uint32_t id);
+/* The next id whose key lies in this shard and has these low bits of its hash. */
+uint32_t points_pick(struct ipcmap *m, uint32_t shard, uint64_t mask, uint64_t bits);
+
+/* The step that will change a key is told before or after its first put; -1: none. */
+void points_note(uint32_t id, int step);
+int points_store(struct ipcmap *m, uint32_t id, uint32_t len, uint64_t seq, uint64_t ttl);
+int points_del(struct ipcmap *m, uint32_t id);
+struct points_seen points_look(struct ipcmap *m, uint32_t id);
+
+/* Noted as changed by no step, stored for good. */
+void points_put(struct ipcmap *m, uint32_t id, uint32_t len, uint64_t seq);
+void points_put_many(struct ipcmap *m, uint32_t from, uint32_t n, uint32_t len);
+void points_put_in_bucket(struct ipcmap *m, uint64_t mask, uint64_t bits, uint32_t n);
+
+/* Around what may be single-stepped. */
+void points_step_in(void);
+int points_step_out(int r);
+
+/* Start states of several suites; key 1 changes in step 0. */
+void points_twenty(struct ipcmap *m);
+void points_one_under_many(struct ipcmap *m);
+void points_one_over_many(struct ipcmap *m);
+void points_one_large(struct ipcmap *m);
+
+/* ---- kills ---- */
+
+/* From here on this process counts the points it passes, and dies at number @kill_at. */
+void points_watch(uint32_t kill_at);
+/* Ran it in a child, which returned 0. */
+bool points_run(int (*fn)(void *arg), uint32_t arg);
+/* The name of the point at which it was killed. */
+const char *points_where(void);
+bool points_was_passed(const char *name);
+uint32_t points_n_names(void);
+
+/* ---- between the files of the engine ---- */
+
+/* A file as bytes. */
+struct points_image {
+	uint64_t len; /* of the file */
+	uint64_t n;   /* bytes kept; the rest is zero */
+	unsigned char *p;
+};
+struct points_image points_load_image(const char *path);
+void points_store_image(const char *path, const struct points_image *im);
+
+extern bool points_traced; /* in the child that is single-stepped */
+int points_run_steps(struct ipcmap *m);
+void points_step_over(const struct points_image *start);
+
+/* In a child: all is as it must be after the kill. */
+int points_child_look(void *arg);
+/* Write in every shard. A map made full by its scenario may refuse. */
+void points_write_on(struct ipcmap *m);
+
+#endif
