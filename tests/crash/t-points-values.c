@@ -42,6 +42,45 @@ SCENARIO(large_small, "put, large over small", points_one_over_many, put_1_large
 	 .least = 50)
 SCENARIO(del_large, "del, large value", points_one_large, del_1, 1, .least = 20)
 
+/* Compressed from here on; values of load_make() keep a quarter of their length. */
+static void compress(struct ipcmap *m)
+{
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+
+	o.compress = 100;
+	T_MUST(ipcmap_tune(m, &o) == 0);
+}
+
+static void twenty_then_packed(struct ipcmap *m)
+{
+	points_twenty(m);
+	compress(m);
+}
+
+static void one_packed_large(struct ipcmap *m)
+{
+	compress(m);
+	points_one_large(m);
+}
+
+static int put_1_packed(struct ipcmap *m, uint32_t i)
+{
+	(void)i;
+	return points_store(m, 1, 1500, 9, 0);
+}
+
+static int put_1_packed_large(struct ipcmap *m, uint32_t i)
+{
+	(void)i;
+	return points_store(m, 1, 20000, 9, 0);
+}
+
+SCENARIO(packed, "put, compressed", twenty_then_packed, put_1_packed, 1, .least = 10)
+SCENARIO(packed_large, "put, compressed and still large", twenty_then_packed,
+	 put_1_packed_large, 1, .least = 40)
+SCENARIO(packed_over, "put, compressed over large", one_packed_large, put_1_packed, 1,
+	 .least = 20)
+
 static void no_far(struct ipcmap *m)
 {
 	points_put_many(m, 2, 8, 500);
@@ -170,6 +209,9 @@ static CU_TestInfo tests[] = {
 	{"killed in an update of large by small", points__small_large},
 	{"killed in an update of small by large", points__large_small},
 	{"killed in a delete of a large value", points__del_large},
+	{"killed in a compressed put", points__packed},
+	{"killed in a compressed large put", points__packed_large},
+	{"killed in an update of large by compressed", points__packed_over},
 	{"killed in a put of a far key", points__far},
 	{"killed in an update of a far key", points__far_over},
 	{"killed in a delete of a far key", points__far_del},
