@@ -121,6 +121,8 @@ test: ## everything that must pass before a commit; T=word runs the tests whose 
 	$(Q)tests/lint/examples-shell build/release
 	$(call title,examples)
 	$(Q)tests/examples/run.sh build/release $(T)
+	$(call title,independent reader)
+	$(Q)tests/golden/run.sh build/release
 	$(if $(wildcard tests/cli/run.sh),$(call title,command line))
 	$(if $(wildcard tests/cli/run.sh),$(Q)IPCMAP=build/release/ipcmap tests/cli/run.sh $(T))
 	$(call title,test-ipcmap debug)

@@ -152,6 +152,9 @@ static void check_slot(struct checker *c, const struct fmt_bucket *b, unsigned i
 		found(c, "index.I2: bucket %" PRIu64 " holds a key of another place", at);
 	if (e.version >= im_load_rlx(&c->s->version) || e.version > im_load_rlx(&x->version_max))
 		found(c, "write.I2: version %" PRIu64 " was never handed out", e.version);
+	if (im_entry_expiry(&e) > im_load_rlx(&x->expiry_max) ||
+	    im_entry_expiry(&e) < im_load_rlx(&x->expiry_min))
+		found(c, "log.I5: extent %u holds an entry beyond its bounds of expiry", e.ext);
 	c->sums[e.ext].named += e.size;
 	if (e.version >= im_load_rlx(&c->s->floor)) {
 		c->sums[e.ext].live += e.size;
@@ -197,6 +200,7 @@ static void check_bucket(struct checker *c, uint64_t at, uint64_t n)
 	struct fmt_bucket *b = im_bucket(c->m, c->dir, at);
 	struct slots k;
 	unsigned hops = 0;
+	uint64_t link = 0;
 
 	k.n = 0;
 	for (; b && hops < IM_CHAIN_MAX; hops++) {
@@ -209,10 +213,13 @@ static void check_bucket(struct checker *c, uint64_t at, uint64_t n)
 			k.ref[k.n++] = im_load32_rlx(&b->ref[i]);
 			check_slot(c, b, i, at, n);
 		}
-		b = im_bucket_next(c->m->seg, im_load_rlx(&b->tags[1]));
+		link = im_load_rlx(&b->tags[1]);
+		b = im_bucket_next(c->m->seg, link);
 	}
 	if (b || !hops)
 		found(c, "index.I1: the chain of bucket %" PRIu64 " does not end", at);
+	else if (link >> FMT_LINK_SHIFT)
+		found(c, "index.I1: the chain of bucket %" PRIu64 " leads nowhere", at);
 	else
 		c->n_ovf += hops - 1;
 	check_doubles(c, &k, at);
@@ -248,8 +255,12 @@ static void check_overflow(struct checker *c, uint64_t n)
 	if (im_load32_rlx(&s->image) == n + 1)
 		b = im_bucket(c->m, c->dir, n);
 	for (unsigned hops = 0; b && hops < IM_CHAIN_MAX; hops++) {
-		b = im_bucket_next(c->m->seg, im_load_rlx(&b->tags[1]));
+		uint64_t link = im_load_rlx(&b->tags[1]);
+
+		b = im_bucket_next(c->m->seg, link);
 		c->n_ovf += b != NULL;
+		if (!b && link >> FMT_LINK_SHIFT)
+			found(c, "index.I1: the chain of the image leads nowhere");
 	}
 	if (c->n_ovf != im_load_rlx(&s->n_ovf))
 		found(c, "index.I4: %" PRIu64 " overflow buckets in chains, %" PRIu64 " counted",

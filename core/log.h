@@ -8,6 +8,8 @@
  *  log.I3  live bytes of an extent that is not wholly below the floor = the sum over the
  *          slots that name its entries; live of the shard = their sum over such extents.
  *  log.I4  no extent holds entries both below and above the floor (clear retires the heads).
+ *  log.I5  version_max, expiry_min and expiry_max of an extent bound those of its entries
+ *          that a slot names.
  */
 #ifndef IM_LOG_H
 #define IM_LOG_H

@@ -169,6 +169,8 @@ static void check__finds_broken_chains_of_buckets(void)
 	PLANTED(b->tags[1], b->tags[1] & UINT32_MAX, "index.I4");
 	own = (uint64_t)im_ref_of(m->seg, b) << FMT_LINK_SHIFT;
 	PLANTED(b->tags[1], own | (b->tags[1] & UINT32_MAX), "index.I1"); /* a circle */
+	PLANTED(b->tags[1], UINT64_C(0x800000) << FMT_LINK_SHIFT | (b->tags[1] & UINT32_MAX),
+		"index.I1"); /* nowhere */
 	PLANTED(s->geometry, s->geometry + 1000000, "index.I4");
 	CU_ASSERT(kit_sound(m));
 	kit_gone(m);
@@ -183,6 +185,7 @@ static void check__finds_broken_lists(void)
 	PLANTED(t[s->first].next, FMT_NO_EXTENT, "room.I1");
 	PLANTED(t[s->first].next, s->first, "room.I1");
 	PLANTED(t[s->last].prev, s->last, "room.I1");
+	PLANTED(t[s->first].expiry_max, KIT_SEC, "log.I5");
 	PLANTED(s->last, s->first, "room.I1");
 	PLANTED(s->n_log, s->n_log + 1, "room.I1");
 	PLANTED(s->head[FMT_HOT], im_dir_extent(m, im_map_dir(m, 0)[0]), "room.I1");

@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# run.sh BUILD - an independent reader of the segment agrees with the tool
+#
+#	tests/golden/run.sh build/release
+#
+# segment.py is written from ipcmap(5) alone. Maps of every kind are made with the tool; then
+# compare.py has both of them list keys, values and numbers and judge the map. The same is done with
+# copies in which a byte or a number was changed.
+set -euo pipefail
+build=$(cd "${1:?usage: run.sh BUILD}" && pwd)
+tool=$build/ipcmap
+cd "$(dirname "$0")/../.."
+
+if ! command -v python3 >/dev/null; then
+	echo 'python3 is not installed: the format is not read independently'
+	exit 0
+fi
+name=ipcmap-test.$$.golden
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/ipcmap-golden.XXXXXX")
+export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+# the tool leaves its memory to exit(), which the address sanitizer would call a leak
+export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}"
+
+trap 'rm -f "/dev/shm/$name" "/dev/shm/$name.copy"; rm -rf "$tmp"' EXIT
+trap 'exit 3' HUP INT TERM
+
+passed=0
+failed=0
+
+m() { # VERB ...: the tool on the map
+	local verb=$1
+	shift
+	"$tool" "$verb" "$name" "$@"
+}
+
+fresh() { # OPTION ...: an empty map
+	rm -f "/dev/shm/$name"
+	m create "$@"
+}
+
+keys() { # FROM TO SIZE: entries as load wants them
+	awk -v from="$1" -v to="$2" -v size="$3" 'BEGIN {
+		for (i = from; i <= to; i++) {
+			v = i; while (length(v) < size) v = v "," i * i % 9973
+			printf "{\"key\":\"key %d\",\"value\":\"%s\"}\n", i, v
+		}}'
+}
+
+expect() { # WHAT STATUS ARG ...: compare.py has nothing to print, and this judgement
+	local what=$1 want=$2 rc=0
+	shift 2
+	python3 tests/golden/compare.py "$tool" "$@" >"$tmp/out" || rc=$?
+	if [ "$rc" = "$want" ] && ! [ -s "$tmp/out" ]; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "golden: $what: status $rc, not $want"
+		cat "$tmp/out"
+	fi
+}
+
+agree() { # WHAT: both have the same, and find nothing
+	expect "$1" 0 "$name"
+}
+
+broken() { # FAULT STATUS: a copy with this fault
+	cp --sparse=always "/dev/shm/$name" "/dev/shm/$name.copy"
+	expect "copy with another $1" "$2" "$name.copy" "$1"
+	rm -f "/dev/shm/$name.copy"
+}
+
+python3 tests/golden/xxh3.py && passed=$((passed + 1)) || failed=$((failed + 1))
+
+fresh --size 1M
+agree 'empty map'
+
+fresh --size 1M --shards 2 --ttl 1h
+m put short x
+m put with-type x --type 7 --ttl none
+m put --hex 00ff 0a0d
+m put empty ''
+m put brief gone --ttl 20ms
+sleep 0.1
+agree 'lives and types'
+m put brief again
+m touch short --ttl 2h
+m incr counter 5 >/dev/null
+m del empty
+agree 'after updates'
+
+fresh --size 4M --shards 2
+for n in 2100 4096 4097 50000 300000; do
+	head -c $n /dev/urandom | m put "large $n"
+done
+far=$(head -c 3000 /dev/zero | tr '\0' k)
+m put "$far" 'behind a far key'
+far=$(head -c 60000 /dev/zero | tr '\0' f)
+m put "$far" 'behind a key of several extents' --ttl 1h
+agree 'large values and far keys'
+m del 'large 50000' 'large 4096'
+head -c 5000 /dev/urandom | m put 'large 300000'
+agree 'large values deleted and replaced'
+
+fresh --size 4M --compress=64
+keys 1 50 300 | m load >/dev/null
+seq 60000 | m put numbers
+head -c 200000 /dev/zero | m put zeros
+{ head -c 65536 /dev/urandom; head -c 65536 /dev/zero; } | m put mixed
+m put "$far" "$(seq 1000)"
+agree 'compressed values'
+
+fresh --size 1M --shards 1
+keys 1 6000 1 | m load >/dev/null
+agree 'many keys'
+seq 2 5800 | sed 's/^/key /' | tr '\n' '\0' | xargs -0 -s 100000 "$tool" del "$name"
+agree 'most of them deleted'
+m compact >/dev/null
+agree 'compacted'
+m clear --force
+agree 'cleared'
+keys 1 300 40 | m load >/dev/null
+agree 'filled again'
+
+fresh --size 1M --shards 1 --max-size 2M
+keys 1 6000 100 | m load >"$tmp/load" 2>&1 || :
+for round in 1 2; do
+	keys 1 500 $((100 + round)) | m load >>"$tmp/load" 2>&1 || :
+done
+agree 'filled to its limit'
+m tune limit=2M >/dev/null
+keys 1 2000 90 | m load >/dev/null
+agree 'limit raised'
+
+# a writer that is killed leaves whatever it was in the middle of
+fresh --size 4M --shards 2
+{ keys 1 400 20; keys 1 60 9000; } >"$tmp/writes"
+for round in 1 2 3; do
+	"$tool" load "$name" < <(while cat "$tmp/writes"; do :; done 2>/dev/null) >/dev/null 2>&1 &
+	sleep 0.0$((2 * round))
+	kill -KILL $!
+	wait $! 2>/dev/null || :
+	agree "killed writer, round $round"
+done
+
+fresh --size 2M --shards 4
+keys 1 200 50 | m load >/dev/null
+for round in 1 2 3 4 5 6 7 8 9 10; do
+	keys 1 $((round * 2)) 9 | "$tool" snapshot publish "$name" first - >/dev/null
+done
+printf 'host=a\nport=\n' | "$tool" snapshot publish "$name" second - >/dev/null
+"$tool" snapshot rollback "$name" first >/dev/null
+head -c 20000 /dev/urandom | m put large
+m del large
+agree 'snapshot tables'
+
+for fault in entries link tag books key state queued image; do
+	broken "$fault" 1
+done
+broken header 3
+for fault in pid value armed; do
+	broken "$fault" 0
+done
+
+echo "golden: $passed passed, $failed failed"
+[ "$failed" = 0 ]
