@@ -84,16 +84,29 @@ static uint64_t spare_log(const struct im_op *op, const struct im_dead *dead)
 	const struct fmt_shard *s = op->s;
 	uint64_t e = op->seg->extent_len, n = im_load32_rlx(&s->n_log);
 	uint64_t live = im_load_rlx(&s->live), waste = n ? im_load_rlx(&s->tail) / n : 0;
-	uint64_t need = (live - min_u64(live, dead->len)) / (e - min_u64(waste, e / 2)) + 1;
+	uint64_t each = e - min_u64(waste, e / 2);
+	uint64_t need = (live - min_u64(live, dead->len) + each - 1) / each;
 
 	return n > need ? n - need : 0;
+}
+
+/* Index extents; the merged buckets overflow a little. */
+static uint64_t spare_index(const struct im_op *op, const struct im_dead *dead)
+{
+	uint64_t entries = im_load_rlx(&op->s->entries);
+	uint32_t n = im_thin_spare(op);
+
+	entries -= min_u64(entries, dead->entries);
+	if (n && entries && n == im_load32_rlx(&op->s->n_ovf_ext))
+		n--;
+	return n + im_index_spare(op, entries);
 }
 
 static int estimate_shard(struct run *r, uint32_t shard)
 {
 	struct im_dead dead = {0};
-	uint64_t n, entries;
 	struct im_op op;
+	uint64_t n;
 	int rc = weigh_shard(r, shard, &dead);
 
 	if (rc)
@@ -104,10 +117,8 @@ static int estimate_shard(struct run *r, uint32_t shard)
 	if (expired_only(r)) {
 		n += dead.gain / r->m->seg->extent_len;
 	} else {
-		entries = im_load_rlx(&op.s->entries);
-		entries -= min_u64(entries, dead.entries);
 		n += spare_log(&op, &dead) + im_load32_rlx(&op.s->n_ahead);
-		n += im_index_spare(&op, entries) + im_thin_spare(&op);
+		n += spare_index(&op, &dead);
 	}
 	r->ret->freed += n * r->m->seg->extent_len;
 	return 0;

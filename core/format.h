@@ -21,8 +21,11 @@
  *   ord(moves)     slots copied, then moves, then the old places cleared     index / read
  *   ord(redo)      a redo list, then its odd seq; its stores, then even      redo / stats
  *   ord(switch)    an image and its version's fields, then current           snapshot / view
+ *   ord(keep)      a version's fields, then KEPT; FREE, then the fields of
+ *                  the next version in its place                             snapshot / keep
  *   ord(pin)       a pin, then the look at its version's state; a version
- *                  leaving, then the look at the pins                        pin / keep
+ *                  leaving, then the look at the pins; the last look at the
+ *                  version's bytes, then the pin's end                       pin / keep
  */
 #ifndef IM_FORMAT_H
 #define IM_FORMAT_H

@@ -466,7 +466,8 @@ struct ipcmap_item {
  *
  * Return:  0 at the end; what @each returned; NOMEM; BUSY; INVALID; CORRUPT; DEADLOCK,
  *          INTERRUPTED, PERM, OWNERS as for ipcmap_put() when a bucket must be locked.
- * Memory:  a buffer of one bucket's entries from malloc(), freed before return.
+ * Memory:  a buffer of one bucket's entries from malloc(), freed before return, and lost when
+ *          @each leaves by longjmp(3), which harms nothing else.
  * Threads: any thread, any process; takes no lock, but a writable attach locks a shard for
  *          one bucket that changed during each of 16 attempts.
  * Signals: not async-signal-safe. Fork: as for ipcmap_get(). Crash: no trace.

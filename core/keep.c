@@ -6,6 +6,9 @@
  * the current one and those for rollback), then LEAVING (it cannot; it stays as long as
  * somebody holds it), then FREE. It never goes back, so a holder that sees KEPT after it has
  * told of its pin knows that whoever takes the version away later will see the pin (pin.c).
+ * Its place is then used for another version. So whoever reads the fields without the lock
+ * reads first what no other version has, then the state, then the rest; and looks afterwards
+ * whether the place became FREE meanwhile or has another version.
  *
  * A ring of versions in each table was tried first. Eight slow workers, each with another old
  * version, then stop a table's publisher though memory is plenty; one pool gives a busy table
@@ -50,21 +53,40 @@ uint32_t im_keep_top(const struct im_area *a)
 	return (uint32_t)min_u64(im_load32_acq(&a->s->kept_top), a->n_kept);
 }
 
+/* What no other version has: the word and its extent; the number and its table. */
+static bool is_same(const struct fmt_kept *v, const struct im_kept *was)
+{
+	return im_load_rlx(&v->word) == was->first.word &&
+	       im_load32_rlx(&v->first) == was->first.extent &&
+	       im_load_rlx(&v->version) == was->version &&
+	       im_load32_rlx(&v->table) == was->table;
+}
+
 bool im_keep_read(const struct im_area *a, uint32_t slot, struct im_kept *ret)
 {
 	const struct fmt_kept *v = &a->kept[slot];
 	uint64_t room;
 
+	ret->first.word = im_load_acq(&v->word);
+	ret->first.extent = im_load32_acq(&v->first);
+	ret->table = im_load32_acq(&v->table);
+	ret->version = im_load_acq(&v->version);
+	crash("read.version");
+	/* ord(keep): its fields, then KEPT. Pairs with switch_over(). */
 	ret->state = im_load32_acq(&v->state);
-	ret->version = im_load_rlx(&v->version);
-	ret->first.word = im_load_rlx(&v->word);
-	ret->first.extent = im_load32_rlx(&v->first);
 	ret->last = im_load32_rlx(&v->last);
 	ret->len = im_load_rlx(&v->len);
+	crash("read.length");
 	ret->time = im_load_rlx(&v->time);
 	ret->n = im_load32_rlx(&v->n);
 	ret->keys = im_load32_rlx(&v->keys);
-	ret->table = im_load32_rlx(&v->table);
+	/* ord(keep): FREE, then fields of the next version. Pairs with fill_in(). */
+	im_read_barrier();
+	if ((im_load32_acq(&v->state) == FMT_KEPT_FREE && ret->state != FMT_KEPT_FREE) ||
+	    !is_same(v, ret)) {
+		ret->state = FMT_KEPT_FREE;
+		return false;
+	}
 	room = (uint64_t)ret->n << a->seg->extent_shift;
 	return im_seg_has_extent(a->seg, ret->first.extent) &&
 	       im_seg_has_extent(a->seg, ret->last) && ret->n && ret->n <= a->seg->n_extents &&

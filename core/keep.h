@@ -46,7 +46,10 @@ void im_keep_init(struct ipcmap *m, struct im_keep *k, struct im_wait *wait);
 int im_keep_enter(struct im_keep *k);
 void im_keep_leave(struct im_keep *k);
 
-/* False when the numbers cannot be a version's. Needs no lock. */
+/*
+ * False when the numbers cannot be a version's, or are of two: then the state is FREE. Needs no
+ * lock.
+ */
 bool im_keep_read(const struct im_area *a, uint32_t slot, struct im_kept *ret);
 
 /* Versions below this were used. */

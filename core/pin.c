@@ -99,7 +99,8 @@ int im_pin(const struct im_area *a, const struct im_held *what, uint32_t *ret_pi
 
 void im_unpin(const struct im_area *a, uint32_t pin)
 {
-	im_store_rlx(&a->pins[pin].word, 0);
+	/* ord(pin): the holder's last look at the version, then the word that lets it go */
+	im_store_rel(&a->pins[pin].word, 0);
 	crash("pin.cleared");
 	/* the exact owner: in a forked child it is the parent's, and stays */
 	im_cas32_rel(&a->pins[pin].owner, a->seg->self, 0);
@@ -112,6 +113,7 @@ uint32_t im_pin_read(const struct im_area *a, uint32_t i, struct im_held *ret)
 
 	if (!owner)
 		return 0;
+	/* ord(pin): 0: what its holder read was read before the bytes change */
 	ret->word = im_load_acq(&a->pins[i].word);
 	ret->extent = im_load32_rlx(&a->pins[i].extent);
 	return owner;

@@ -430,7 +430,7 @@ im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len,
 	/* ord(geometry) */
 	uint64_t geometry = im_load_acq(&s->geometry), w0;
 	uint64_t expiry = UINT64_MAX, now = 0;
-	size_t head = FMT_ENTRY_HEAD;
+	size_t head;
 	uint32_t ref;
 	struct fmt_line *line;
 	const unsigned char *p;
@@ -464,6 +464,7 @@ slot:
 	if (unlikely(entry_key_word(p) != ((uint32_t)(key_len - 1) | (uint32_t)hash << 16)))
 		goto next_slot;
 	len = entry_val_len(p);
+	head = FMT_ENTRY_HEAD;
 	if (small && unlikely(entry_flags(p)))
 		return get_any(m, key, key_len, buf, cap, ret_len);
 	if (!small && entry_flags(p)) {

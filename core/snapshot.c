@@ -177,6 +177,8 @@ static int fill(struct job *j)
 
 static void fill_in(const struct job *j, struct fmt_kept *v, uint32_t table, uint64_t word)
 {
+	/* ord(keep): FREE, then the fields of the next version. Pairs with im_keep_read(). */
+	im_write_barrier();
 	im_store_rlx(&v->version, j->version);
 	im_store_rlx(&v->word, word);
 	im_store_rlx(&v->len, j->rec.val_len);
@@ -203,6 +205,7 @@ static int switch_over(struct job *j, uint32_t table)
 	crash("snapshot.ready");
 	im_redo_list_start(r);
 	im_redo_list_word(r, j->rec.chain.first, j->word, word);
+	/* ord(keep): its fields were stored before */
 	im_redo_list_set32(seg, r, &j->k.a.kept[slot].state, FMT_KEPT);
 	im_redo_list_set(seg, r, &t->last, j->version);
 	/* ord(switch) */

@@ -46,6 +46,8 @@ static void at_point(const char *point)
 {
 	uint32_t i = 0;
 
+	if (strncmp(point, "read.", 5) == 0)
+		return;
 	while (i < w->n_names && strcmp(w->name[i], point) != 0)
 		i++;
 	if (i == w->n_names && i < NAMES)

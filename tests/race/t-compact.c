@@ -14,6 +14,7 @@
 #include "map.h"
 #include "os.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -430,7 +431,110 @@ static void compact__one_gib_shrinks_while_others_use_it(void)
 	compacted(T_NAME, 1u << 30);
 }
 
+/* ---- threads: what a sanitizer can follow ---- */
+
+#define ROUNDS (T_SANITIZED ? 8u : 40u)
+#define FEW 400u /* keys that stay */
+#define MANY 6000u /* that come and go in each round */
+
+static struct ipcmap *one_map;
+static bool enough;
+static uint32_t wrong;
+
+static int put_small(uint32_t i, uint64_t seq)
+{
+	unsigned char val[LOAD_MIN];
+	char key[24];
+
+	load_make(val, sizeof(val), i, 0, seq);
+	return ipcmap_put(one_map, key, make_key(i, key), val, sizeof(val), NULL);
+}
+
+static void *read_few(void *arg)
+{
+	unsigned char buf[LOAD_MIN];
+	struct ipcmap_value v = {.buf = buf, .cap = sizeof(buf)};
+	uint64_t x = (uint64_t)(uintptr_t)arg, seq;
+	char key[24];
+
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED)) {
+		uint32_t i = (uint32_t)(load_random(&x) % FEW);
+		int r = ipcmap_getx(one_map, key, make_key(i, key), &v);
+
+		if (r ? r != IPCMAP_BUSY : !load_is(buf, v.len, i, 0, &seq))
+			__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+static int count_few(void *arg, const struct ipcmap_item *item)
+{
+	char key[24] = "";
+
+	memcpy(key, item->key, item->key_len);
+	*(uint32_t *)arg += strtoul(key + strlen("compact-"), NULL, 10) < FEW;
+	return 0;
+}
+
+static void *scan_few(void *arg)
+{
+	(void)arg;
+	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED)) {
+		uint64_t cursor = 0;
+		uint32_t n = 0;
+
+		if (ipcmap_scan(one_map, &cursor, NULL, 0, 0, count_few, &n) || n != FEW)
+			__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* All but the rest, and the pages. */
+static int stop_before_the_rest(void *arg, uint64_t done, uint64_t of)
+{
+	(void)arg;
+	return done + 1 == of;
+}
+
+static void compact__threads_read_and_scan_through_it(void)
+{
+	struct ipcmap_compact_options how = IPCMAP_COMPACT_INIT;
+	void *(*const who[])(void *) = {read_few, read_few, scan_few};
+	const char *segment = T_NAME;
+	pthread_t t[ARRAY_LEN(who)];
+	unsigned bad = 0;
+	char key[24];
+
+	CU_ASSERT_FATAL(load_open(segment, IPCMAP_CREATE, 2u << 20, 1, &one_map) == 0);
+	how.progress = stop_before_the_rest;
+	enough = false;
+	wrong = 0;
+	for (uint32_t i = 0; i < FEW; i++)
+		bad += put_small(i, 0) != 0;
+	for (uintptr_t k = 0; k < ARRAY_LEN(who); k++)
+		CU_ASSERT_FATAL(pthread_create(&t[k], NULL, who[k], (void *)(k + 1)) == 0);
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		uint32_t n = round % 2 ? MANY : MANY / 8;
+
+		for (uint32_t i = FEW; i < FEW + n; i++)
+			bad += put_small(i, round) != 0;
+		for (uint32_t i = FEW; i < FEW + n; i++)
+			bad += ipcmap_del(one_map, key, make_key(i, key)) != 0;
+		for (uint32_t i = 0; i < FEW; i += 3)
+			bad += put_small(i, round) != 0;
+		bad += ipcmap_compact(one_map, &how, NULL) != IPCMAP_INTERRUPTED;
+	}
+	__atomic_store_n(&enough, true, __ATOMIC_RELAXED);
+	for (unsigned k = 0; k < ARRAY_LEN(t); k++)
+		pthread_join(t[k], NULL);
+	CU_ASSERT(bad == 0 && wrong == 0);
+	CU_ASSERT(ipcmap_check(one_map, load_print, NULL) == 0);
+	ipcmap_close(one_map);
+	ipcmap_unlink(segment);
+}
+
 static CU_TestInfo tests[] = {
+	{"threads read and scan through it", compact__threads_read_and_scan_through_it},
 	{"a full map shrinks while others use it", compact__full_map_shrinks_while_others_use_it},
 	{"1 GiB shrinks while others use it", compact__one_gib_shrinks_while_others_use_it},
 	CU_TEST_INFO_NULL,

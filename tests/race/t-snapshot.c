@@ -330,9 +330,13 @@ static void snapshot__threads_share_what_is_open(void)
 	im_store32_rel(&w->stop, 1);
 	for (unsigned i = 0; i < 6; i++)
 		pthread_join(t[i], NULL);
-	printf("\n    %llu versions, %llu reads, %llu opens, %llu busy ",
+	printf("\n    %llu versions, %llu reads, %llu opens, %llu wrong, %llu older, %llu "
+	       "busy, "
+	       "%llu errors (last %d) ",
 	       (unsigned long long)w->published, (unsigned long long)w->reads,
-	       (unsigned long long)w->opens, (unsigned long long)w->busy);
+	       (unsigned long long)w->opens, (unsigned long long)w->wrong,
+	       (unsigned long long)w->older, (unsigned long long)w->busy,
+	       (unsigned long long)w->errors, w->last_error);
 	CU_ASSERT(w->wrong == 0 && w->older == 0 && w->errors == 0 && w->reads > 100);
 	CU_ASSERT(publish(m, 1) == 0 && versions(m) == FMT_KEEP);
 	kit_gone(m);

@@ -357,6 +357,7 @@ static void nested__write_is_refused_and_read_works(void)
 /* ---- waits ---- */
 
 struct waiter {
+	const char *key;
 	int r;
 	uint64_t ms;
 };
@@ -366,7 +367,7 @@ static void *wait_long(void *arg)
 	struct waiter *w = arg;
 	uint64_t t0 = t_now_ms();
 
-	w->r = store(key_in(0), 100, 3, IPCMAP_FOREVER);
+	w->r = store(w->key, 100, 3, IPCMAP_FOREVER);
 	w->ms = t_now_ms() - t0;
 	return NULL;
 }
@@ -397,6 +398,7 @@ static void interrupt__ends_a_wait(void)
 	if (!pid) {
 		t_skip("no ptrace");
 	} else {
+		w.key = key;
 		pthread_create(&t, NULL, wait_long, &w);
 		await_a_sleeper(key);
 		t_sleep_ms(50);

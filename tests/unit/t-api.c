@@ -689,6 +689,36 @@ static void api__small_map_takes_600_kib_of_entries(void)
 	}
 }
 
+/* Tags and low hash bits agree often in a large shard: then the next slot counts. */
+static void api__keys_are_found_among_others_with_lives(void)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	struct ipcmap_value v;
+	unsigned bad = 0;
+	uint64_t got;
+	size_t len;
+
+	m = kit_made(T_NAME, 64 * KIT_MIB, 0, 1);
+	for (uint64_t i = 0; i < 100000; i++) {
+		struct kit_key k = kit_key(i);
+
+		how.ttl_ns = i % 2 ? 3600 * KIT_SEC : 0;
+		bad += ipcmap_put(m, k.text, k.len, &i, sizeof(i), &how) != 0;
+	}
+	for (uint64_t i = 0; i < 200000; i++) {
+		struct kit_key k = kit_key(i);
+		int want = i < 100000 ? 0 : IPCMAP_NOTFOUND;
+
+		got = i;
+		bad += ipcmap_get(m, k.text, k.len, &got, sizeof(got), &len) != want;
+		v = (struct ipcmap_value){.buf = &got, .cap = sizeof(got)};
+		bad += got != i || ipcmap_getx(m, k.text, k.len, &v) != want || got != i;
+		bad += ipcmap_exists(m, k.text, k.len) != (want == 0);
+	}
+	CU_ASSERT(bad == 0);
+	kit_gone(m);
+}
+
 /* ---- what users stumbled over ---- */
 
 static void api__writes_say_why_when_the_file_is_lost(void)
@@ -814,6 +844,7 @@ static CU_TestInfo tests[] = {
 	{"a busy shard is left at the deadline", api__busy_shard_is_left_at_the_deadline},
 	{"NOWAIT returns a large old value", api__nowait_returns_a_large_old_value},
 	{"a map of 1 MiB takes 600 KiB of entries", api__small_map_takes_600_kib_of_entries},
+	{"keys are found among others with lives", api__keys_are_found_among_others_with_lives},
 	{"writes say why when the file is lost", api__writes_say_why_when_the_file_is_lost},
 	{"a canceled thread leaves no lock", api__canceled_thread_leaves_no_lock},
 	{"open and tune say why in any case", api__open_and_tune_say_why_in_any_case},

@@ -389,7 +389,7 @@ static void segment__builders_of_a_half_made_file_wait_for_each_other(void)
 {
 	struct race race = {.path = T_PATH, .creators = t_shared(4096)};
 
-	for (int round = 0; round < 300; round++) {
+	for (int round = 0; round < 100; round++) {
 		pid_t pid[BUILDERS + 1];
 
 		CU_ASSERT(t_killed(t_run(create_dying, (void *)(uintptr_t)race.path)));

@@ -4,6 +4,7 @@
  */
 #include "kit.h"
 
+#include "crash.h"
 #include "image.h"
 #include "keep.h"
 #include "view.h"
@@ -690,6 +691,55 @@ static void snapshot__check_finds_what_is_wrong(void)
 	ipcmap_unlink(name);
 }
 
+#if defined(IM_CHECK) && IM_CHECK
+static const char *stop_at;
+static unsigned stops;
+
+/* Others publish until the place of the version that is being read has another one. */
+static void replace_it(const char *point)
+{
+	struct im_area a;
+	char val[24];
+	uint64_t n;
+
+	if (strcmp(point, stop_at) != 0)
+		return;
+	im_crash_hook = NULL;
+	stops++;
+	im_area_of(m->seg, &a);
+	n = a.tables[0].last;
+	do {
+		sprintf(val, "%u", (unsigned)++n);
+		publish_one("t", val);
+	} while (fmt_current_slot(a.tables[0].current) != 0);
+}
+
+/* A reader that is stopped among a version's fields opens the old version or the new one. */
+static void snapshot__fields_of_two_versions_are_not_mixed(void)
+{
+	static const char *const points[] = {"read.version", "read.length"};
+	static const char big[9000] = "k";
+	struct ipcmap_pair p = {big, 1, big, sizeof(big)};
+	struct ipcmap_snapshot *s = NULL;
+	char val[24];
+
+	for (unsigned i = 0; i < ARRAY_LEN(points); i++) {
+		m = kit_made(T_NAME, KIT_MIB, 0, 0);
+		CU_ASSERT(publish("t", &p, 1) == 1); /* of several extents, the others of one */
+		stop_at = points[i];
+		stops = 0;
+		im_crash_hook = replace_it;
+		s = opened(m, "t", 0);
+		im_crash_hook = NULL;
+		CU_ASSERT(stops == 1);
+		sprintf(val, "%u", (unsigned)ipcmap_snapshot_version(s));
+		CU_ASSERT(snap_is(s, "k", val) && !ipcmap_snapshot_newer(s));
+		ipcmap_snapshot_close(s);
+		kit_gone(m);
+	}
+}
+#endif
+
 static CU_TestInfo tests[] = {
 	{"published keys are found, the others are not", snapshot__published_keys_are_found},
 	{"many keys come in order, by any attach", snapshot__many_keys_come_in_order},
@@ -712,6 +762,9 @@ static CU_TestInfo tests[] = {
 	 snapshot__a_late_child_holds_what_its_parent_holds},
 	{"a late child is told that it is gone", snapshot__a_late_child_is_told_that_it_is_gone},
 	{"without a free pin it is copied", snapshot__without_a_pin_it_is_copied},
+#if defined(IM_CHECK) && IM_CHECK
+	{"fields of two versions are not mixed", snapshot__fields_of_two_versions_are_not_mixed},
+#endif
 	{"hostile bytes end in errors [G8]", snapshot__hostile_bytes_end_in_errors},
 	{"check finds what is wrong", snapshot__check_finds_what_is_wrong},
 	CU_TEST_INFO_NULL,
