@@ -235,21 +235,26 @@ def main():
     about = machine()
     begin, (stolen, total) = time.monotonic(), processor_times()
     bench = Bench(opt)
+
+    def save():
+        after = processor_times()
+        about["stolen"] = (after[0] - stolen) / max(after[1] - total, 1)
+        results = {"machine": about, "options": opt, "seconds": time.monotonic() - begin,
+                   "data": {d.name: d.what for d in sets}, "n": {d.name: d.n for d in sets},
+                   "peers": bench.about, "missing": missing, "failed": bench.failed,
+                   "loads": bench.loads, "rows": bench.rows}
+        with open(f"{OUT}/results.new", "w") as f:
+            json.dump(results, f)
+        os.replace(f"{OUT}/results.new", f"{OUT}/results.json")
+
     try:
         for data in sets:
             if data.name in opt.get("cases", [data.name]):
                 bench.data_set(data, names)
+                save()  # a run that is interrupted has what came before
     finally:
         for peer in bench.peers:
             peer.process.kill()
-    after = processor_times()
-    about["stolen"] = (after[0] - stolen) / max(after[1] - total, 1)
-    results = {"machine": about, "options": opt, "seconds": time.monotonic() - begin,
-               "data": {d.name: d.what for d in sets}, "n": {d.name: d.n for d in sets},
-               "peers": bench.about, "missing": missing, "failed": bench.failed,
-               "loads": bench.loads, "rows": bench.rows}
-    with open(f"{OUT}/results.json", "w") as f:
-        json.dump(results, f)
     report.main(OUT)
     sys.exit(1 if bench.failed else 0)
 
