@@ -27,6 +27,7 @@
 
 #define STEP_BYTES (64u * 1024)
 #define MERGES 16u /* buckets per stay */
+#define FEEDS_MAX 100u /* times that a shard asks for memory, of which others have some */
 #define REST_NS UINT64_C(1000000000)
 
 struct run {
@@ -156,6 +157,7 @@ struct part {
 	uint32_t walks; /* that are left */
 	struct im_thin thin;
 	bool need; /* an extent ahead */
+	unsigned feeds;
 };
 
 static bool clean(struct im_op *op, struct part *p, bool expired)
@@ -163,7 +165,10 @@ static bool clean(struct im_op *op, struct part *p, bool expired)
 	if (!p->walks)
 		return false;
 	p->walks--;
-	return expired ? im_clean_expired(op, STEP_BYTES) : im_clean_compact(op, STEP_BYTES);
+	if (expired)
+		return im_clean_expired(op, STEP_BYTES);
+	return p->stage == RETIRE ? im_clean_retire(op, STEP_BYTES)
+				  : im_clean_compact(op, STEP_BYTES);
 }
 
 static bool merge(struct im_op *op)
@@ -186,7 +191,6 @@ static bool stage_step(struct im_op *op, struct part *p, bool expired)
 {
 	switch (p->stage) {
 	case RETIRE:
-		return !expired && im_clean_retire(op, STEP_BYTES);
 	case CLEAN:
 		return clean(op, p, expired);
 	case MERGE:
@@ -205,20 +209,27 @@ static void shard_step(struct im_op *op, struct part *p, bool expired)
 		p->stage = expired && p->stage == CLEAN ? DONE : p->stage + 1;
 }
 
-/* The extent stays with the shard as the one ahead. */
-static void feed(struct im_op *op, struct part *p)
+/* Without the lock: the shard gets an extent ahead, or has to do without. */
+static int feed(struct im_op *op, struct part *p)
 {
-	if (im_op_feed(op) || im_op_enter(op))
-		p->thin.poor = true;
-	else
+	int r = p->feeds++ < FEEDS_MAX ? im_op_feed(op) : -EBUSY;
+
+	if (!r)
+		r = im_op_enter(op);
+	if (!r)
 		im_op_leave(op);
+	p->thin.poor |= r != 0;
 	p->need = false;
+	return r == -EINTR ? r : 0;
 }
 
 static int compact_shard(struct run *r, uint32_t shard)
 {
 	uint32_t rounds = r->m->seg->n_extents * 64 + 4096; /* hostile bytes: an end */
-	struct part p = {.walks = UINT32_MAX};		    /* not known yet */
+	struct part p = {
+		.stage = expired_only(r) ? CLEAN : RETIRE,
+		.walks = UINT32_MAX, /* not known yet */
+	};
 	int rc = 0;
 
 	while (p.stage != DONE && rounds-- && !rc) {
@@ -237,10 +248,10 @@ static int compact_shard(struct run *r, uint32_t shard)
 			p.stage = DONE;
 		im_op_leave(&op);
 		if (p.need)
-			feed(&op, &p);
+			rc = feed(&op, &p);
 		op.want_ahead = false;
 		im_op_done(&op);
-		if (stopped(r))
+		if (!rc && stopped(r))
 			rc = IPCMAP_INTERRUPTED;
 	}
 	return rc;

@@ -31,9 +31,9 @@
 #include "room.h"
 
 #define ROUNDS 3u
-#define LISTS 32u	/* redo lists of a stay */
-#define WALKED 512u	/* buckets of a stay, looked at for overflow buckets */
-#define MOVED 16u	/* of a stay */
+#define LISTS 32u   /* redo lists of a stay */
+#define WALKED 512u /* buckets of a stay, looked at for overflow buckets */
+#define MOVED 16u   /* of a stay */
 #define PER_LIST (FMT_REDO_MAX - 1)
 
 static uint32_t per_extent(const struct im_op *op)
@@ -88,7 +88,8 @@ static bool set_rest_aside(struct im_op *op)
 		im_redo_start(op);
 		for (unsigned k = 0; k < PER_LIST && pos + len <= e; k++) {
 			struct fmt_bucket *b =
-				(struct fmt_bucket *)(void *)(im_seg_extent(op->seg, ext) + pos);
+				(struct fmt_bucket *)(void *)(im_seg_extent(op->seg, ext) +
+							      pos);
 
 			im_store_rlx(&b->tags[0], 0); /* nothing leads to it */
 			im_redo_set(op, &b->tags[1], FMT_ASIDE);
@@ -110,7 +111,7 @@ static int go_on(struct im_thin *t, enum im_thin_phase phase)
 
 /*
  * The first time the newest extent will do as it is: so one that was begun by a compaction that
- * was stopped is used. What is free in it cannot be had, so the next time there is none like it.
+ * was stopped is used. What is free in it cannot be had, so the next time a fresh one is begun.
  */
 static int start(struct im_op *op, struct im_thin *t)
 {
@@ -172,7 +173,7 @@ static int aside(struct im_op *op, struct im_thin *t)
 
 /* ---- move ---- */
 
-/* An empty bucket of the fresh extents at the end of the chain: 0; IM_NEED; -1: there is none. */
+/* An empty bucket of the fresh extents at the end of the chain: 0; IM_NEED; -1: none. */
 static int append(struct im_op *op, const struct im_thin *t, struct im_chain *c)
 {
 	struct fmt_bucket *b;
@@ -353,7 +354,8 @@ static int free_one(struct im_op *op, struct im_thin *t)
 
 /* ---- back ---- */
 
-/* Up to a redo list's of buckets of the extent, from *@at on, are free again. False: no more. */
+/* Up to a redo list's of buckets of the extent, from *@at on, are free again. False: no more.
+ */
 static bool put_back(struct im_op *op, uint32_t ext, uint32_t end, uint64_t *at)
 {
 	struct fmt_bucket *b = (struct fmt_bucket *)(void *)im_seg_extent(op->seg, ext);

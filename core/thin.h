@@ -25,7 +25,7 @@ struct im_thin {
 	bool poor; /* there is no extent to be had: do what can be done without */
 };
 
-/* One bounded step, under the lock. 1: more to do; 0: done; IM_NEED: it wants an extent ahead. */
+/* A bounded step, under the lock. 1: more to do; 0: done; IM_NEED: it wants an extent ahead. */
 int im_thin_step(struct im_op *op, struct im_thin *t);
 
 /* Extents that it would free now. */

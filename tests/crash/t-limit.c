@@ -2,9 +2,10 @@
 /*
  * t-limit.c - a shard at its limit survives kills in the middle of cleaning
  *
- * At the limit nothing is to spare: the survivors of a victim fit into the room of the cold head
- * and the reserve, to the byte. A kill that cost some of that room, or that lost sight of the
- * victim whose release was to bring the reserve back, once made the shard answer LIMIT for ever.
+ * At the limit nothing is to spare: the survivors of a victim fit into the room of the cold
+ * head and the reserve, to the byte. A kill that cost some of that room, or that lost sight of
+ * the victim whose release was to bring the reserve back, once made the shard answer LIMIT for
+ * ever.
  */
 #include "load.h"
 
@@ -16,11 +17,11 @@
 
 #if defined(IM_CHECK) && IM_CHECK
 
-#define KILLS (T_SANITIZED ? 60u : 300u)
+#define KILLS (T_SANITIZED ? 60u : 200u)
 
 static struct ipcmap *m;
 static const char *name;
-static uint32_t n; /* keys */
+static uint32_t n;   /* keys */
 static uint32_t len; /* of each value: entries all of one size pack as well in any order */
 
 static int put(uint32_t i, uint64_t seq)
@@ -117,7 +118,10 @@ static void limit__kills_in_cleaning_do_not_use_up_the_reserve(void)
 	static const struct {
 		const char *at;
 		uint32_t most; /* passes */
-	} how[] = {{"log.moved", 4}, {"redo.listed", 30}, {"redo.armed", 30}, {"room.released", 1}};
+	} how[] = {{"log.moved", 4},
+		   {"redo.listed", 30},
+		   {"redo.armed", 30},
+		   {"room.released", 1}};
 
 	name = T_NAME;
 	for (unsigned i = 0; i < ARRAY_LEN(how); i++) {

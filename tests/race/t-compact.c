@@ -32,7 +32,7 @@ struct shared {
 	uint32_t keys; /* 0 .. keys - 1 were there before, 0, STAYS, 2 STAYS, ... are now */
 	uint32_t stop;
 	uint32_t slowly;
-	uint32_t credit[WRITERS]; /* writes that each may still make */
+	uint32_t credit[WRITERS];		/* writes that each may still make */
 	uint64_t writes, reads, scans, samples; /* done */
 	uint64_t faults;
 };
@@ -356,8 +356,8 @@ static void all_right(struct ipcmap *m)
 
 static void compacted(const char *segment, uint64_t limit)
 {
-	int (*const who[])(void *) = {write_on, write_on, read_on, read_on, scan_on, sample_on,
-				      sample_on};
+	int (*const who[])(void *) = {write_on, write_on,  read_on,  read_on,
+				      scan_on,	sample_on, sample_on};
 	uint32_t number[WRITERS];
 	uint64_t x = t_now_ms() | 1, fixed, full;
 	pid_t pid[ARRAY_LEN(who)];
@@ -396,7 +396,8 @@ static void compacted(const char *segment, uint64_t limit)
 	/* they are still at it */
 	st = stat_of(m);
 	if (blocks() > promised(&st, fixed))
-		fprintf(stderr, "\n  %llu bytes of memory, %llu promised; live %llu, log %llu\n",
+		fprintf(stderr,
+			"\n  %llu bytes of memory, %llu promised; live %llu, log %llu\n",
 			(unsigned long long)blocks(), (unsigned long long)promised(&st, fixed),
 			(unsigned long long)st.live_len, (unsigned long long)st.log_len);
 	CU_ASSERT(blocks() <= promised(&st, fixed) && blocks() < full / 2);
@@ -434,7 +435,7 @@ static void compact__one_gib_shrinks_while_others_use_it(void)
 /* ---- threads: what a sanitizer can follow ---- */
 
 #define ROUNDS (T_SANITIZED ? 8u : 40u)
-#define FEW 400u /* keys that stay */
+#define FEW 400u   /* keys that stay */
 #define MANY 6000u /* that come and go in each round */
 
 static struct ipcmap *one_map;
@@ -535,7 +536,8 @@ static void compact__threads_read_and_scan_through_it(void)
 
 static CU_TestInfo tests[] = {
 	{"threads read and scan through it", compact__threads_read_and_scan_through_it},
-	{"a full map shrinks while others use it", compact__full_map_shrinks_while_others_use_it},
+	{"a full map shrinks while others use it",
+	 compact__full_map_shrinks_while_others_use_it},
 	{"1 GiB shrinks while others use it", compact__one_gib_shrinks_while_others_use_it},
 	CU_TEST_INFO_NULL,
 };

@@ -232,7 +232,7 @@ static void scan__shows_stable_keys_once_while_processes_churn(void)
 
 struct leg {
 	uint64_t *cursor;
-	uint64_t at; /* the cursor at which what was counted last was shown */
+	uint64_t at;   /* the cursor at which what was counted last was shown */
 	uint32_t left; /* to be counted */
 };
 
@@ -387,8 +387,8 @@ static int write_everywhere(void *arg)
 	(void)arg;
 	how.deadline_ns = IPCMAP_NOWAIT;
 	for (uint32_t i = 0; i < 2000; i++)
-		T_MUST(ipcmap_put(m, key, (size_t)sprintf(key, "s%u", i), &i, sizeof(i), &how) ==
-		       0);
+		T_MUST(ipcmap_put(m, key, (size_t)sprintf(key, "s%u", i), &i, sizeof(i),
+				  &how) == 0);
 	ipcmap_close(m);
 	return 0;
 }

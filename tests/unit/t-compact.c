@@ -76,7 +76,8 @@ static uint64_t freed_by(unsigned flags, struct ipcmap_compact *ret)
 
 	if (run(flags, ret))
 		return 0;
-	CU_ASSERT(before - kit_stat(m).used == (flags & IPCMAP_COMPACT_DRY_RUN ? 0 : ret->freed));
+	CU_ASSERT(before - kit_stat(m).used ==
+		  (flags & IPCMAP_COMPACT_DRY_RUN ? 0 : ret->freed));
 	return ret->freed;
 }
 
@@ -173,7 +174,8 @@ static void compact__wholly_expired_extents_cost_no_moving(void)
 	CU_ASSERT(freed_by(IPCMAP_COMPACT_EXPIRED, &did) > 0);
 	s = kit_stat(m);
 	CU_ASSERT(s.entries == 1 && s.expired == n - 1 && s.cleaned <= 1);
-	/* both heads and the reserve of each shard stay, and the extent of the one that stayed */
+	/* both heads and the reserve of each shard stay, and the extent of the one that stayed
+	 */
 	CU_ASSERT(s.log_len <= (2ull * s.shards + 1) * s.extent_len);
 	end();
 }
@@ -258,6 +260,39 @@ static void compact__expired_large_values_give_their_memory_back(void)
 	end();
 }
 
+/* ---- at the limit ---- */
+
+/* Entries of one length fill the map; compaction does not make what fits not fit. */
+static void full(const char *name, uint64_t mib, unsigned shards, uint32_t len)
+{
+	struct ipcmap_compact did;
+	unsigned bad = 0;
+	uint64_t n = 0;
+	int r;
+
+	begin(name, mib, shards);
+	while ((r = put(n, len, 0)) == 0)
+		n++;
+	CU_ASSERT(r == IPCMAP_LIMIT);
+	for (unsigned round = 0; round < 3; round++) {
+		CU_ASSERT(run(0, &did) == 0);
+		for (uint64_t i = round; i < n; i += 1 + round)
+			bad += put(i, len, 0) != 0;
+	}
+	for (uint64_t i = 0; i < n; i++)
+		bad += !has(i, len);
+	CU_ASSERT(bad == 0 && kit_entries(m) == n);
+	end();
+}
+
+static void compact__full_map_takes_updates_as_before(void)
+{
+	full(T_NAME, 1, 1, 30);
+	full(T_NAME, 4, 0, 100);
+	full(T_NAME, 4, 1, 1000);
+	full(T_NAME, 16, 0, 500);
+}
+
 /* ---- estimates ---- */
 
 /* Deleted, expired and living side by side, small and large. */
@@ -267,7 +302,8 @@ static void mixed(uint64_t mib, uint64_t keep_of_ten, uint32_t len)
 	unsigned bad = 0;
 
 	for (uint64_t i = 0; i < n; i++)
-		bad += put(i, i % 5000 == 1 ? 50000 : len, i % 3 ? KIT_SEC : 100 * KIT_SEC) != 0;
+		bad += put(i, i % 5000 == 1 ? 50000 : len, i % 3 ? KIT_SEC : 100 * KIT_SEC) !=
+		       0;
 	for (uint64_t i = 0; i < n; i++)
 		if (i % 10 >= keep_of_ten)
 			bad += del(i) != 0;
@@ -313,7 +349,7 @@ struct steps {
 	uint64_t calls;
 	uint64_t stop_at;
 	struct ipcmap_stat last; /* at the last call */
-	uint64_t most_moved;     /* between two calls */
+	uint64_t most_moved;	 /* between two calls */
 	uint64_t most_dropped;
 	uint64_t done;
 	bool backwards;
@@ -332,7 +368,8 @@ static int step(void *arg, uint64_t done, uint64_t of)
 	return ++s->calls == s->stop_at;
 }
 
-/* No stay under a lock moves more than 64 KiB, or drops what is dead in more than two extents. */
+/* No stay under a lock moves more than 64 KiB, or drops what is dead in more than two extents.
+ */
 static void small_steps(const char *name, unsigned flags)
 {
 	struct ipcmap_compact_options how = IPCMAP_COMPACT_INIT;
@@ -415,7 +452,8 @@ static void compact__stops_wherever_it_is(void)
 
 			how.arg = &s;
 			r = ipcmap_compact(m, &how, NULL);
-			CU_ASSERT(s.calls <= at && r == (s.calls == at ? IPCMAP_INTERRUPTED : 0));
+			CU_ASSERT(s.calls <= at &&
+				  r == (s.calls == at ? IPCMAP_INTERRUPTED : 0));
 			if (r == 0)
 				all = at;
 		}
@@ -451,7 +489,8 @@ static void compact__refuses_wrong_arguments(void)
 static CU_TestInfo tests[] = {
 	{"expired entries give their memory back to the map",
 	 compact__expired_entries_give_their_memory_back_to_the_map},
-	{"wholly expired extents cost no moving", compact__wholly_expired_extents_cost_no_moving},
+	{"wholly expired extents cost no moving",
+	 compact__wholly_expired_extents_cost_no_moving},
 	{"few expired among many are dropped where they lie",
 	 compact__few_expired_among_many_are_dropped_where_they_lie},
 	{"extents without expired entries are left alone",
@@ -460,6 +499,7 @@ static CU_TestInfo tests[] = {
 	 compact__cleared_entries_give_their_memory_back},
 	{"expired large values give their memory back",
 	 compact__expired_large_values_give_their_memory_back},
+	{"a full map takes updates as before", compact__full_map_takes_updates_as_before},
 	{"the estimate is near what is gained", compact__estimate_is_near_what_is_gained},
 	{"compaction goes in small steps", compact__goes_in_small_steps},
 	{"stopped, it goes on the next time", compact__stopped_goes_on_the_next_time},

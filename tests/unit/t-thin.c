@@ -67,7 +67,8 @@ static uint64_t aside(void)
 	return n;
 }
 
-/* Redo lists that one step may take: LISTS and MOVED in thin.c, a few for each that is moved. */
+/* Redo lists that one step may take: LISTS and MOVED in thin.c, a few for each that is moved.
+ */
 #define LISTS_MOST 100u
 static uint64_t most_lists; /* that one did */
 
