@@ -197,7 +197,7 @@ IPCMAP_API int ipcmap_unlink(const char *name);
  * ipcmap_get() - copy out the value stored under a key
  * @map:     attached map
  * @key:     @key_len bytes of any content, 1 .. IPCMAP_KEY_MAX
- * @buf:     room for @cap bytes; may be NULL when @cap is 0
+ * @buf:     room for @cap bytes; may be NULL when @cap is 0; must not overlap @key
  * @ret_len: length of the value in bytes; set on 0 and on IPCMAP_SHORT; may be NULL
  *
  * Copies one value that was current at some moment during the call [G2].

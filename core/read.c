@@ -21,16 +21,19 @@
  *  - miss: the key was in no slot of its chain. If it had been moved meanwhile, by a split, the
  *    bucket is another one now; by compaction of the chain, moves has changed: again. If a
  *    followed reference led to foreign bytes, reclaim_seq (or the generation) has changed: again.
+ *  - expired: the clock is read after the slot. The entry may have been replaced, by touch or
+ *    put, before its life ended; so the slot is looked at once more, after the clock.
  *  - floor is loaded before the slots: an entry below it was cleared before the call ended.
  *  - every attempt is bounded by the chain (IM_CHAIN_MAX) and the copy, and there are at most
  *    TRIES: then BUSY.
  * Bytes that are no entry, and references out of bounds, are no match.
  *
  * get_usual() is the first attempt of ipcmap_get(), for what is usual: no chain, no value that
- * is compressed or longer than USUAL, nothing that changed meanwhile. It decides nothing else: all that
- * is not usual goes to attempt(), which is the whole protocol. The order of loads is the same
- * in both. It is written for few instructions: they, and not the two cache misses, decide how
- * many gets a processor works on at once.
+ * is compressed or longer than USUAL, nothing that changed meanwhile. It decides nothing else:
+ * all that is not usual goes to attempt(), which is the whole protocol. The order of loads is
+ * the same in both, but for floor: here it is loaded last, and an entry below it is not usual.
+ * It is written for few instructions: they, and not the two cache misses, decide how many gets
+ * a processor works on at once.
  */
 #include "read.h"
 
@@ -258,6 +261,11 @@ im_inline int attempt(struct get *g, struct ipcmap_value *v, bool wanted)
 				continue;
 			crash("read.entry");
 			r = follow(g, ref, v, wanted);
+			/* expired: given another life before this one ended? */
+			if (r == IPCMAP_NOTFOUND &&
+			    (im_load32_acq(&b->ref[i]) != ref ||
+			     im_tag_at(im_load_acq(&b->tags[i >> 3]), i) != tag))
+				return AGAIN;
 			if (likely(r != NO_MATCH))
 				return r;
 			followed = true;
@@ -354,10 +362,16 @@ im_inline struct fmt_line *usual_line(const struct ipcmap *m)
 	return likely(t->token[m->id] == im_load_rlx(m->token)) ? t->own[m->id] : NULL;
 }
 
-im_inline void usual_count(struct fmt_line *line, bool hit)
+im_inline void usual_count(const struct ipcmap *m, bool hit)
 {
-	uint64_t *n = hit ? &line->hits : &line->misses;
+	struct fmt_line *line = usual_line(m);
+	uint64_t *n;
 
+	if (unlikely(!line)) {
+		im_map_count_get(m, hit);
+		return;
+	}
+	n = hit ? &line->hits : &line->misses;
 	im_store_rlx(n, im_load_rlx(n) + 1);
 }
 
@@ -432,9 +446,9 @@ im_inline int get_usual(const struct ipcmap *m, const void *key, size_t key_len,
 	uint64_t expiry = UINT64_MAX, now = 0;
 	size_t head;
 	uint32_t ref;
-	struct fmt_line *line;
 	const unsigned char *p;
 	struct fmt_bucket *b;
+	bool hopped = false;
 	unsigned tag, fit;
 	uint64_t i;
 	size_t len;
@@ -493,14 +507,16 @@ slot:
 	crash("read.copied");
 	/* ord(reclaim) */
 	im_read_barrier();
-	line = usual_line(m);
-	if (unlikely(im_is_not(&s->reclaim_seq, seq) || !line ||
+	if (unlikely(im_is_not(&s->reclaim_seq, seq) ||
 		     (w0 & FMT_VERSION_MASK) < im_load_acq(&s->floor)))
 		goto unusual;
 	if (!small && expiry != UINT64_MAX) {
 		now = im_os->coarse();
 		if (unlikely(expiry <= now)) {
-			usual_count(line, false);
+			/* it may have been given another life before this one ended */
+			if (im_load32_acq(&b->ref[i]) != ref || tag_changed(b, i, tag))
+				goto unusual;
+			usual_count(m, false);
 			return IPCMAP_NOTFOUND;
 		}
 	}
@@ -511,7 +527,7 @@ slot:
 	}
 	if (ret_len)
 		*ret_len = len;
-	usual_count(line, true);
+	usual_count(m, true);
 	return 0;
 
 next_slot:
@@ -522,25 +538,19 @@ next_slot:
 no_slot:
 	w0 = im_load_acq(&b->tags[1]);
 	if (unlikely(w0 >> FMT_LINK_SHIFT)) {
-		struct fmt_bucket *next = im_bucket_next(m->seg, w0);
-
-		/* once: a chain of two is common, and has no end elsewhere */
-		if (b == im_bucket(m, at->dir,
-				   im_bucket_of(hash, geometry & FMT_BUCKETS_MASK)) &&
-		    next != b) {
-			b = next;
-			goto bucket;
-		}
-		goto unusual;
+		if (hopped)
+			goto unusual;
+		hopped = true;
+		b = im_bucket_next(m->seg, w0);
+		goto bucket;
 	}
 	crash("read.missed");
-	line = usual_line(m);
 	/* ord(moves), ord(geometry), ord(reclaim) */
 	im_read_barrier();
-	if (unlikely(im_load_acq(&s->reclaim_seq) != seq || !line ||
+	if (unlikely(im_load_acq(&s->reclaim_seq) != seq ||
 		     im_load_acq(&s->geometry) != geometry))
 		goto unusual;
-	usual_count(line, false);
+	usual_count(m, false);
 	return IPCMAP_NOTFOUND;
 unusual:
 	return x ? getx_whole(m, key, key_len, hash, x)

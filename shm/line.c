@@ -66,10 +66,13 @@ static struct fmt_line *line_slow(struct im_seg *seg)
 		drop_line(seg, l, self);
 		return none;
 	}
+	/* own last, and gone first: a forked child's token is 0, as one that was never set is */
+	t->own[seg->id] = NULL;
 	t->line[seg->id] = l;
-	t->own[seg->id] = l == &seg->h->shared ? NULL : l;
 	im_compiler_barrier();
 	t->token[seg->id] = token;
+	im_compiler_barrier();
+	t->own[seg->id] = l == &seg->h->shared ? NULL : l;
 	im_life_at_thread_end(t);
 	return l;
 }
@@ -105,8 +108,9 @@ void im_owner_thread_end(void *unused)
 
 		if (seg && t->token[i] && t->token[i] == im_load_rlx(&im_tokens[i]))
 			drop_line(seg, t->line[i], seg->self);
-		t->token[i] = 0;
 		t->own[i] = NULL;
+		im_compiler_barrier();
+		t->token[i] = 0;
 	}
 	im_life_unlock();
 }

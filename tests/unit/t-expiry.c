@@ -297,12 +297,63 @@ static void expiry__time_namespaces_agree_on_lives(void)
 	agree_across(T_NAME, -10); /* the machine has been up for longer */
 }
 
+/* ---- another life while it is read ---- */
+
+#if defined(IM_CHECK) && IM_CHECK
+
+static bool renewed;
+
+/* The reader has the entry; before its life ends the key gets another one. */
+static void renew(const char *point)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+
+	if (strcmp(point, "read.copied") != 0 || renewed)
+		return;
+	renewed = true;
+	how.ttl_ns = 1000 * KIT_SEC;
+	CU_ASSERT(ipcmap_touch(m, "k", 1, &how) == 0);
+	kit_time += 11 * KIT_SEC;
+}
+
+static void expiry__key_renewed_during_a_read_is_there(void)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	static unsigned char val[6000], buf[6000];
+
+	m = kit_made(T_NAME, 16 * KIT_MIB, 0, 1);
+	kit_clock_on();
+	how.ttl_ns = 10 * KIT_SEC;
+	/* by the short way, and by the whole protocol: twice for long values */
+	for (unsigned k = 0; k < 6; k++) {
+		struct ipcmap_value v = {.buf = buf, .cap = sizeof(buf)};
+		size_t len = k < 2 ? 8 : k < 4 ? 2000 : 3900;
+		int r;
+
+		CU_ASSERT(ipcmap_put(m, "k", 1, val, len, &how) == 0);
+		renewed = false;
+		im_crash_hook = renew;
+		r = k % 2 ? ipcmap_get(m, "k", 1, buf, sizeof(buf), &v.len)
+			  : ipcmap_getx(m, "k", 1, &v);
+		CU_ASSERT(r == 0 && v.len == len);
+		im_crash_hook = NULL;
+		CU_ASSERT(renewed);
+	}
+	kit_clock_off();
+	kit_gone(m);
+}
+
+#endif
+
 static CU_TestInfo tests[] = {
 	{"a million at once, at the limit, is no long call",
 	 expiry__million_at_once_at_the_limit_is_no_long_call},
 	{"half of all at once is no long call", expiry__half_of_all_at_once_is_no_long_call},
 	{"below the limit a write drops few", expiry__below_the_limit_a_write_drops_few},
 	{"time namespaces agree on lives", expiry__time_namespaces_agree_on_lives},
+#if defined(IM_CHECK) && IM_CHECK
+	{"a key renewed during a read is there", expiry__key_renewed_during_a_read_is_there},
+#endif
 	CU_TEST_INFO_NULL,
 };
 T_SUITE("expiry", tests)
