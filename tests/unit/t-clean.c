@@ -387,7 +387,9 @@ static void clean__many_clears_do_not_pile_up(void)
 			a = kit_stat(m);
 	}
 	b = kit_stat(m);
-	CU_ASSERT(b.used <= a.used + 8 * a.extent_len && b.index_len <= a.index_len + 8 * a.extent_len);
+	/* each shard is somewhere in its cleaning; 90,000 entries were written in between */
+	CU_ASSERT(b.used <= a.used + 2 * b.shards * a.extent_len);
+	CU_ASSERT(b.index_len <= a.index_len + 8 * a.extent_len);
 	kit_gone(m);
 }
 
