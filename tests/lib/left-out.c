@@ -29,11 +29,15 @@ static const struct left_out list[] = {
 	{"tsan", "model", NULL, ALONE},
 	{"tsan", "named races", NULL, ALONE},
 	{"tsan", "snapshot points", NULL, ALONE},
+	{"tsan", "thin", NULL, ALONE},
+	{"tsan", "compact", NULL, ALONE},
+	{"tsan", "expiry", NULL, ALONE},
 	{"valgrind", "clean", "one shard takes what the others have", VOLUME},
 	{"valgrind", "clean", "a log 93 % live takes updates", VOLUME},
 	{"valgrind", "clean", "the limit loses nothing and can be raised", VOLUME},
 	{"valgrind", "clean", "cleared memory is used again", VOLUME},
 	{"valgrind", "clean", "one write moves few entries", VOLUME},
+	{"valgrind", "clean", "writes to a full map move few entries each", VOLUME},
 };
 
 static bool fits(const struct left_out *l, const char *suite, const char *test)
