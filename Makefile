@@ -180,9 +180,9 @@ check-headers: ## ipcmap.h as C11 and as C++17, each of our headers alone
 format: ## clang-format over the C sources, in place
 	clang-format -i $(wildcard shm/*.[ch] core/*.[ch] tools/*.[ch] tests/*/*.[ch])
 
-# ---- measuring: bench, bench-quick, bench-instr, bench-pause ----
+# ---- measuring and the long tests: tests/*/*.mk ----
 
-include tests/bench/bench.mk
+include $(wildcard tests/*/*.mk)
 
 # ---- delivery ----
 
