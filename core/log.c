@@ -10,14 +10,6 @@
 
 #include "crash.h"
 
-bool im_log_fits(const struct im_op *op, unsigned head, uint32_t size)
-{
-	uint32_t ext = im_load32_rlx(&op->s->head[head]);
-
-	return ext < op->seg->n_extents &&
-	       im_load32_rlx(&op->seg->table[ext].fill) + (uint64_t)size <= op->seg->extent_len;
-}
-
 bool im_log_dead(const struct im_op *op, uint32_t ext)
 {
 	return im_load_rlx(&op->seg->table[ext].version_max) < im_load_rlx(&op->s->floor);

@@ -49,7 +49,13 @@ im_inline uint64_t im_books(uint32_t live, uint32_t named)
 }
 
 /* Has the head room for @size bytes? */
-bool im_log_fits(const struct im_op *op, unsigned head, uint32_t size);
+im_inline bool im_log_fits(const struct im_op *op, unsigned head, uint32_t size)
+{
+	uint32_t ext = im_load32_rlx(&op->s->head[head]);
+
+	return ext < op->seg->n_extents &&
+	       im_load32_rlx(&op->seg->table[ext].fill) + (uint64_t)size <= op->seg->extent_len;
+}
 
 /* Where bytes were put, at the end of a head. */
 struct im_place {

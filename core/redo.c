@@ -83,6 +83,7 @@ static inline bool run(struct im_seg *seg, struct fmt_redo *r)
 
 bool im_redo_run(struct im_op *op)
 {
+	im_store32_rlx(&op->s->redo.n, op->listed);
 	return run(op->seg, &op->s->redo);
 }
 

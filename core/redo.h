@@ -22,26 +22,35 @@ im_inline void im_redo_list_start(struct fmt_redo *r)
 	im_store32_rlx(&r->cas_extent, FMT_NO_EXTENT);
 }
 
-im_inline void im_redo_list_pair(struct fmt_redo *r, uint64_t at, uint64_t val)
+im_inline void im_redo_list_pair(struct fmt_redo *r, uint32_t n, uint64_t at, uint64_t val)
 {
-	uint32_t n = im_load32_rlx(&r->n);
-
 	assert(n < FMT_REDO_MAX);
 	im_store_rlx(&r->store[n].at, at);
 	im_store_rlx(&r->store[n].val, val);
-	im_store32_rlx(&r->n, n + 1);
+}
+
+/* Where it lies, for the list; with FMT_REDO_32 for four bytes. */
+im_inline uint64_t im_redo_at(const struct im_seg *seg, const void *p)
+{
+	return (uint64_t)((const unsigned char *)p - seg->base);
 }
 
 im_inline void im_redo_list_set(const struct im_seg *seg, struct fmt_redo *r, uint64_t *p,
 				uint64_t val)
 {
-	im_redo_list_pair(r, (uint64_t)((unsigned char *)p - seg->base), val);
+	uint32_t n = im_load32_rlx(&r->n);
+
+	im_redo_list_pair(r, n, im_redo_at(seg, p), val);
+	im_store32_rlx(&r->n, n + 1);
 }
 
 im_inline void im_redo_list_set32(const struct im_seg *seg, struct fmt_redo *r, uint32_t *p,
 				  uint32_t val)
 {
-	im_redo_list_pair(r, (uint64_t)((unsigned char *)p - seg->base) | FMT_REDO_32, val);
+	uint32_t n = im_load32_rlx(&r->n);
+
+	im_redo_list_pair(r, n, im_redo_at(seg, p) | FMT_REDO_32, val);
+	im_store32_rlx(&r->n, n + 1);
 }
 
 /* The word of an extent that a dying owner's sweeper may change: goes first, see redo.c. */
@@ -56,21 +65,23 @@ im_inline void im_redo_list_word(struct fmt_redo *r, uint32_t ext, uint64_t old,
 bool im_redo_list_run(struct im_seg *seg, struct fmt_redo *r);
 int im_redo_list_finish(struct im_seg *seg, struct fmt_redo *r);
 
-/* ---- the list of op's shard ---- */
+/* ---- the list of op's shard: counted in op until it is armed ---- */
 
 im_inline void im_redo_start(struct im_op *op)
 {
-	im_redo_list_start(&op->s->redo);
+	op->listed = 0;
+	im_store32_rlx(&op->s->redo.cas_extent, FMT_NO_EXTENT);
 }
 
 im_inline void im_redo_set(struct im_op *op, uint64_t *p, uint64_t val)
 {
-	im_redo_list_set(op->seg, &op->s->redo, p, val);
+	im_redo_list_pair(&op->s->redo, op->listed++, im_redo_at(op->seg, p), val);
 }
 
 im_inline void im_redo_set32(struct im_op *op, uint32_t *p, uint32_t val)
 {
-	im_redo_list_set32(op->seg, &op->s->redo, p, val);
+	im_redo_list_pair(&op->s->redo, op->listed++, im_redo_at(op->seg, p) | FMT_REDO_32,
+			  val);
 }
 
 im_inline void im_redo_word(struct im_op *op, uint32_t ext, uint64_t old, uint64_t new)

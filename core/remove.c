@@ -36,7 +36,7 @@ static int del_locked(struct im_op *op, const struct im_request *q)
 	is = im_request_alive(op, &slot.e);
 	counted = im_request_counts(op, &slot.e);
 	if (is) {
-		r = im_request_show(op, q, &slot.e, im_request_check(op, q, &slot.e));
+		r = im_request_judge(op, q, &slot.e);
 		if (r)
 			return r;
 	}

@@ -15,17 +15,6 @@ const struct ipcmap_put_options im_request_plain = IPCMAP_PUT_INIT;
 
 /* ---- what is there ---- */
 
-bool im_request_counts(struct im_op *op, const struct im_entry *e)
-{
-	return e->version >= im_load_rlx(&op->s->floor);
-}
-
-bool im_request_alive(struct im_op *op, const struct im_entry *e)
-{
-	return im_request_counts(op, e) &&
-	       (!(e->flags & FMT_F_TTL) || im_entry_expiry(e) > im_op_now(op));
-}
-
 int im_request_check(struct im_op *op, const struct im_request *q, const struct im_entry *e)
 {
 	const struct ipcmap_put_options *how = q->how;

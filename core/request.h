@@ -31,10 +31,17 @@ struct im_request {
 extern const struct ipcmap_put_options im_request_plain; /* the defaults */
 
 /* Is the entry at or above the floor? Then it is in the shard's books. */
-bool im_request_counts(struct im_op *op, const struct im_entry *e);
+im_inline bool im_request_counts(struct im_op *op, const struct im_entry *e)
+{
+	return e->version >= im_load_rlx(&op->s->floor);
+}
 
 /* ... and has not expired? */
-bool im_request_alive(struct im_op *op, const struct im_entry *e);
+im_inline bool im_request_alive(struct im_op *op, const struct im_entry *e)
+{
+	return im_request_counts(op, e) &&
+	       (!(e->flags & FMT_F_TTL) || im_entry_expiry(e) > im_op_now(op));
+}
 
 /* 0, or the error of the first condition that @e (NULL: nothing there) does not meet. */
 int im_request_check(struct im_op *op, const struct im_request *q, const struct im_entry *e);
@@ -45,6 +52,15 @@ int im_request_check(struct im_op *op, const struct im_request *q, const struct 
  */
 int im_request_show(struct im_op *op, const struct im_request *q, const struct im_entry *e,
 		    int r);
+
+/* Both: 0, go on; else what the call returns. A plain put asks nothing. */
+im_inline int im_request_judge(struct im_op *op, const struct im_request *q,
+			       const struct im_entry *e)
+{
+	if (likely(!q->how->flags && !q->old))
+		return 0;
+	return im_request_show(op, q, e, im_request_check(op, q, e));
+}
 
 /* After IM_LOOK, without the lock: 0, enter again; or an error. */
 int im_request_look(struct im_op *op, struct im_request *q);

@@ -76,8 +76,6 @@ void im_room_adopt(struct im_op *op)
 	uint32_t ext = op->in_hand;
 	bool reserve = none(op, im_load32_rlx(&s->reserve));
 
-	if (ext == FMT_NO_EXTENT)
-		return;
 	if (!reserve && !none(op, im_load32_rlx(&s->ahead)) && im_room_slack(s) >= op->grow)
 		return;
 	im_redo_start(op);
@@ -95,14 +93,6 @@ void im_room_adopt(struct im_op *op)
 	im_space_handed_over(op->seg);
 	im_room_recap(op);
 	crash("room.adopted");
-}
-
-uint32_t im_room_left(const struct im_op *op, unsigned head)
-{
-	uint32_t ext = im_load32_rlx(&op->s->head[head]);
-
-	return none(op, ext) ? 0
-			     : op->seg->extent_len - im_load32_rlx(&op->seg->table[ext].fill);
 }
 
 /* A backed extent that nobody reads becomes a head at the end of the list. */
@@ -197,13 +187,11 @@ int im_room_settle(struct im_op *op)
 	return 0;
 }
 
-bool im_room_try_settle(struct im_op *op)
+bool im_room_settle_now(struct im_op *op)
 {
 	struct im_wait wait = op->wait;
 	int r;
 
-	if (likely(!im_load32_rlx(&op->s->free_n)))
-		return true;
 	im_wait_start(op->seg, IM_NOWAIT, &op->wait);
 	r = im_room_settle(op);
 	op->wait = wait;
@@ -293,14 +281,4 @@ bool im_room_give_ahead(struct im_op *op)
 	im_redo_run(op);
 	im_room_recap(op);
 	return im_room_try_settle(op);
-}
-
-uint64_t im_room_garbage(const struct im_op *op)
-{
-	const struct fmt_shard *s = op->s;
-	uint64_t all = (uint64_t)im_load32_rlx(&s->n_log) * op->seg->extent_len;
-	uint64_t used = im_load_rlx(&s->live);
-
-	used += im_room_left(op, FMT_HOT) + im_room_left(op, FMT_COLD) + im_load_rlx(&s->tail);
-	return all > used ? all - used : 0;
 }

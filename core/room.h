@@ -36,7 +36,11 @@ bool im_room_give_ahead(struct im_op *op);
  * holds this shard's writers up, so only who needs the place does; the others try.
  */
 int im_room_settle(struct im_op *op);
-bool im_room_try_settle(struct im_op *op);
+bool im_room_settle_now(struct im_op *op);
+im_inline bool im_room_try_settle(struct im_op *op)
+{
+	return likely(!im_load32_rlx(&op->s->free_n)) || im_room_settle_now(op);
+}
 
 /*
  * s->cap is the most live bytes that the shard's present extents may hold so that cleaning
@@ -53,10 +57,25 @@ im_inline uint64_t im_room_slack(const struct fmt_shard *s)
 }
 
 /* Bytes of room that a head has left; 0 when there is no such head. */
-uint32_t im_room_left(const struct im_op *op, unsigned head);
+im_inline uint32_t im_room_left(const struct im_op *op, unsigned head)
+{
+	uint32_t ext = im_load32_rlx(&op->s->head[head]);
+
+	if (unlikely(ext >= op->seg->n_extents))
+		return 0;
+	return op->seg->extent_len - im_load32_rlx(&op->seg->table[ext].fill);
+}
 
 /* Bytes of log extents that are neither live nor room in a head. */
-uint64_t im_room_garbage(const struct im_op *op);
+im_inline uint64_t im_room_garbage(const struct im_op *op)
+{
+	const struct fmt_shard *s = op->s;
+	uint64_t all = (uint64_t)im_load32_rlx(&s->n_log) << op->seg->extent_shift;
+	uint64_t used = im_load_rlx(&s->live) + im_load_rlx(&s->tail);
+
+	used += im_room_left(op, FMT_HOT) + im_room_left(op, FMT_COLD);
+	return all > used ? all - used : 0;
+}
 
 /* Cleaning could save an extent: what is garbage, and the cold head's room, make one. */
 im_inline bool im_room_is_loose(const struct im_op *op)

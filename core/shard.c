@@ -20,33 +20,6 @@
 #include "room.h"
 #include "space.h"
 
-void im_op_init(struct ipcmap *m, struct im_op *op, uint64_t deadline_ns)
-{
-	op->m = m;
-	op->seg = m->seg;
-	op->now = 0;
-	im_wait_start(m->seg, deadline_ns ? deadline_ns : m->deadline_ns, &op->wait);
-	op->in_hand = FMT_NO_EXTENT;
-	op->grow = 0;
-	op->victims = 0;
-	op->want_ahead = false;
-}
-
-void im_op_shard(struct im_op *op, uint32_t shard)
-{
-	op->shard = shard;
-	op->s = &op->m->shards[shard];
-	op->dir = im_map_dir(op->m, shard);
-}
-
-void im_op_key(struct im_op *op, const void *key, uint32_t key_len, uint64_t hash)
-{
-	op->key = key;
-	op->key_len = key_len;
-	op->hash = hash;
-	im_op_shard(op, im_map_shard(op->m, hash));
-}
-
 uint64_t im_op_now(struct im_op *op)
 {
 	if (!op->now)
@@ -82,7 +55,8 @@ static int entered(struct im_op *op, int taken)
 		return r;
 	}
 	im_room_try_settle(op);
-	im_room_adopt(op);
+	if (unlikely(op->in_hand != FMT_NO_EXTENT))
+		im_room_adopt(op);
 	return 0;
 }
 
@@ -143,15 +117,15 @@ static void fetch_ahead(struct im_op *op)
 	im_store32_rel(word, 0);
 }
 
-void im_op_done(struct im_op *op)
+void im_op_tidy(struct im_op *op)
 {
 	struct fmt_line *line;
 
-	if (unlikely(op->want_ahead))
+	if (op->want_ahead)
 		fetch_ahead(op);
-	if (unlikely(op->in_hand != FMT_NO_EXTENT))
+	if (op->in_hand != FMT_NO_EXTENT)
 		give_back(op);
-	if (unlikely(op->wait.slept)) {
+	if (op->wait.slept) {
 		line = im_line(op->seg);
 		im_count(op->seg, line, &line->waits);
 	}

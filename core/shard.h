@@ -34,12 +34,36 @@ struct im_op {
 	uint64_t in_hand_word;
 	uint64_t grow; /* bytes by which the live data would grow when memory was asked for */
 	unsigned victims; /* cleaned by this call because memory was short */
+	uint32_t listed;  /* stores in the redo list begun */
 	bool want_ahead; /* on leaving: the shard should get an extent ahead */
 };
 
-void im_op_init(struct ipcmap *m, struct im_op *op, uint64_t deadline_ns);
-void im_op_shard(struct im_op *op, uint32_t shard);
-void im_op_key(struct im_op *op, const void *key, uint32_t key_len, uint64_t hash);
+im_inline void im_op_init(struct ipcmap *m, struct im_op *op, uint64_t deadline_ns)
+{
+	op->m = m;
+	op->seg = m->seg;
+	op->now = 0;
+	im_wait_start(m->seg, deadline_ns ? deadline_ns : m->deadline_ns, &op->wait);
+	op->in_hand = FMT_NO_EXTENT;
+	op->grow = 0;
+	op->victims = 0;
+	op->want_ahead = false;
+}
+
+im_inline void im_op_shard(struct im_op *op, uint32_t shard)
+{
+	op->shard = shard;
+	op->s = &op->m->shards[shard];
+	op->dir = im_map_dir(op->m, shard);
+}
+
+im_inline void im_op_key(struct im_op *op, const void *key, uint32_t key_len, uint64_t hash)
+{
+	op->key = key;
+	op->key_len = key_len;
+	op->hash = hash;
+	im_op_shard(op, im_map_shard(op->m, hash));
+}
 
 /*
  * Take the shard's lock and finish what a dead holder left. 0, or -EBUSY, -EINTR, -EUCLEAN
@@ -50,7 +74,12 @@ int im_op_try_enter(struct im_op *op); /* without waiting */
 void im_op_leave(struct im_op *op);
 
 /* Give back what is in hand, and fetch ahead when the shard wants it. Without the lock. */
-void im_op_done(struct im_op *op);
+void im_op_tidy(struct im_op *op);
+im_inline void im_op_done(struct im_op *op)
+{
+	if (unlikely(op->want_ahead || op->in_hand != FMT_NO_EXTENT || op->wait.slept))
+		im_op_tidy(op);
+}
 
 uint64_t im_op_now(struct im_op *op);
 

@@ -209,7 +209,7 @@ static int put_locked(struct im_op *op, struct im_request *q, struct im_record *
 		return found;
 	if (found && im_request_alive(op, &slot.e))
 		old = &slot.e;
-	r = im_request_show(op, q, old, im_request_check(op, q, old));
+	r = im_request_judge(op, q, old);
 	if (r)
 		return r;
 	rec->version = im_load_rlx(&s->version);
