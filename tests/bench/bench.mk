@@ -35,6 +35,8 @@ endef
 
 $(eval $(call peer,floor,peer-floor.c,xxhash.h,libxxhash-dev))
 $(eval $(call peer,ipcmap,peer-ipcmap.c,stdint.h,libc6-dev,-Icore,$(B_IPCMAP) $$(B_RPATH)))
+$(foreach v,50:FILL=50 90:FILL=90 huge:HUGE=1,$(eval \
+  $(call peer,ipcmap-$(word 1,$(subst :, ,$(v))),peer-ipcmap.c,stdint.h,libc6-dev,-Icore -D$(word 2,$(subst :, ,$(v))),$(B_IPCMAP) $$(B_RPATH))))
 $(eval $(call peer,absl,peer-absl.cpp,absl/container/flat_hash_set.h,libabsl-dev,,$$(B_ABSL)))
 $(eval $(call peer,absl-str,peer-absl.cpp,absl/container/flat_hash_map.h,libabsl-dev,-DABSL_STRINGS,$$(B_ABSL)))
 $(eval $(call peer,lmdb,peer-lmdb.c,lmdb.h,liblmdb-dev,,-llmdb))
@@ -50,7 +52,7 @@ $(eval $(call peer,memcached,peer-memcached.c,libmemcached/memcached.h,libmemcac
 
 B_ABSL   = $$(pkg-config --libs absl_flat_hash_map absl_flat_hash_set)
 B_RPATH := -Wl,-rpath,$(CURDIR)/build/release
-$(BB)/peers/peer-ipcmap: $(B_IPCMAP)
+$(BB)/peers/peer-ipcmap $(BB)/peers/peer-ipcmap-50 $(BB)/peers/peer-ipcmap-90 $(BB)/peers/peer-ipcmap-huge: $(B_IPCMAP)
 
 # not installed for this: it is there or not
 B_PEERS += $(BB)/peers/peer-go-sync $(BB)/peers/peer-go-shards
@@ -65,7 +67,7 @@ $(BB)/instr $(BB)/pause: $(BB)/%: tests/bench/%.c $(B_IPCMAP) tests/bench/bench.
 	$(call say,  LD      $@)
 	$(Q)$(CC) $(B_C) -Icore -o $@ $< $(B_IPCMAP) $(B_RPATH) -pthread
 
-.PHONY: bench bench-quick bench-instr bench-pause bench-peers
+.PHONY: bench bench-quick bench-instr bench-pause bench-peers c2c
 bench-peers: $(B_PEERS)
 
 B_START = $(Q)tests/bench/deps.sh $(B_NEEDS)
@@ -89,3 +91,12 @@ bench-instr: ## instructions of a get, put, del and mget, counted by callgrind
 bench-pause: ## slowest operations of a full map, time to attach, delay after a kill
 	$(Q)$(SUB) $(BB)/pause
 	$(Q)$(BB)/pause
+
+c2c: ## which lines two workers fight over, where the processor counts that: build/bench/c2c.txt
+	$(Q)tests/bench/deps.sh =perf:linux-perf =python3:python3
+	$(Q)$(SUB) $(BB)/peers/peer-ipcmap
+	$(Q)if ! perf c2c record -o $(BB)/c2c.data -- true >$(BB)/c2c.err 2>&1; then \
+	  echo 'c2c: this machine does not count memory accesses:' >&2; cat $(BB)/c2c.err >&2; exit 1; fi
+	$(Q)perf c2c record -o $(BB)/c2c.data -- python3 -B tests/bench/bench.py \
+	  cases=1m runs=50/50 peers=ipcmap workers=2
+	$(Q)perf c2c report --stdio -i $(BB)/c2c.data >$(BB)/c2c.txt && echo $(BB)/c2c.txt

@@ -150,7 +150,7 @@ class Bench:
             return
         print(f"{data.name}: {data.what}", flush=True)
         workers = max(w for _, w in todo)
-        names = [n for n in names if n not in data.skip]
+        names = [n for n in data.only or names if n not in data.skip]
         group = 0
         while names:
             group += 1

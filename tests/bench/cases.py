@@ -25,6 +25,7 @@ class Data:
     workers: tuple = (1, 2)
     ttl: int = 0
     skip: tuple = ()            # peers left out, with the reason in README.md
+    only: tuple = ()            # the peers that take part; (): those of bench.py
     timed_load: bool = False    # the time of each insert, for the picture of growth
 
 
@@ -47,6 +48,10 @@ FULL = [
     *[Data(f"churn{w}", "1 million of 16 + 32 bytes: 50 % get, 25 % insert new, 25 % delete"
            f" oldest; {w} worker{'s' if w > 1 else ''}", 1_000_000, "16", "32", CHURN,
            workers=(w,), skip=SERVERS) for w in (1, 2)],
+    Data("1m-fill", "1 million entries of 16 + 32 bytes: ipcmap with less and more of its log live,"
+         " and on large pages", 1_000_000, "16", "32",
+         [GET, *[m for m in MIXES if m.name in ("90/10", "50/50", "0/100")]],
+         only=("ipcmap", "ipcmap-50", "ipcmap-90", "ipcmap-huge")),
     Data("1m-256", "1 million entries of 32 + 256 bytes", 1_000_000, "32", "256", [GET, MIX90],
          skip=SERVERS),
     Data("random", "300 thousand entries, keys of 8 to 200 bytes, values of 0 to 2048", 300_000,

@@ -1,8 +1,34 @@
 /* SPDX-License-Identifier: MIT */
-/* peer-ipcmap.c - this library, linked dynamically like the others */
+/*
+ * peer-ipcmap.c - this library, linked dynamically like the others
+ *
+ * FILL: what percentage of the log the entries fill; HUGE: on large pages. bench.mk makes
+ * other peers of it with these.
+ */
 #include "peer.h"
 
 #include "ipcmap.h"
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+#ifdef FILL
+#define NAME "ipcmap-" TEXT(FILL)
+#define HOW "as ipcmap, but the entries fill " TEXT(FILL) " % of the log"
+#elif defined(HUGE)
+#define NAME "ipcmap-huge"
+#define HOW "as ipcmap, with IPCMAP_HUGE"
+#else
+#define NAME "ipcmap"
+#define HOW "limit such that the entries fill 80 % of the log; libipcmap.so, default options"
+#endif
+
+#ifndef FILL
+#define FILL 80
+#endif
+#ifndef HUGE
+#define HUGE 0
+#endif
 
 static struct bench_conf conf;
 static struct ipcmap *first;
@@ -12,12 +38,11 @@ static int failed(const char *what, int rc)
 	return bench_fail("%s: %s", what, ipcmap_strerror(rc));
 }
 
-/* Room such that the entries fill four fifths of the log. */
 static uint64_t limit_for(const struct bench_conf *c)
 {
 	uint64_t entry = c->n ? c->bytes / c->n + 16 + 15 : 0;
 
-	return (entry & ~15ull) * c->n * 5 / 4 + c->n * 9 + (4u << 20);
+	return (entry & ~15ull) * c->n * 100 / FILL + c->n * 9 + (4u << 20);
 }
 
 static int create(const struct bench_conf *c)
@@ -27,7 +52,7 @@ static int create(const struct bench_conf *c)
 	int rc;
 
 	conf = *c;
-	o.flags = IPCMAP_CREATE | IPCMAP_EXCL;
+	o.flags = IPCMAP_CREATE | IPCMAP_EXCL | (HUGE ? IPCMAP_HUGE : 0);
 	o.limit = limit_for(c);
 	o.max = o.limit;
 	o.ttl_ns = c->ttl_s * 1000000000ull;
@@ -115,8 +140,8 @@ static uint64_t sleeps(void *worker)
 }
 
 const struct bench_peer bench_peer = {
-	.name = "ipcmap",
-	.how = "limit such that the entries fill 4/5 of the log; libipcmap.so, default options",
+	.name = NAME,
+	.how = HOW,
 	.flags = BENCH_PROCESSES | BENCH_TTL,
 	.create = create,
 	.attach = attach,
