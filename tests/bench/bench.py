@@ -27,6 +27,7 @@ import report
 
 OUT = "build/bench"
 MAX_OPS = 2_000_000         # of all workers of a run together: 64 MB of streams
+SETTLE = 20                 # seconds of rounds that do not count, after large data sets were loaded
 PATIENCE = 600              # seconds without an answer: the peer has failed
 STAY = ("floor", "ipcmap", "absl")
 ALL = ("floor", "ipcmap", "absl", "absl-str", "lmdb", "boost1", "boost64", "tdb", "urcu",
@@ -136,7 +137,16 @@ class Bench:
             self.rows.append({"data": data.name, "run": run.name, "workers": workers,
                               "peer": peer.name, "group": group, "round": number, **result})
 
+    def settle(self, data, todo, group):
+        """Pages just filled are slow to reach for a while on virtual machines."""
+        end = time.monotonic() + SETTLE * (data.n >= 1_000_000)
+        kept = len(self.rows)
+        while time.monotonic() < end:
+            self.round(data, *todo[0], group, 0)
+            del self.rows[kept:]
+
     def measure(self, data, todo, group):
+        self.settle(data, todo, group)
         for run, workers in todo:
             print(f"  {run.name}, {workers} worker{'s' if workers > 1 else ''}", flush=True)
             for number in range(self.opt["rounds"]):
