@@ -8,6 +8,7 @@
 #include "many.h"
 #include "os.h"
 #include "read.h"
+#include "repair.h"
 #include "scan.h"
 #include "stats.h"
 #include "write.h"
@@ -381,6 +382,24 @@ IPCMAP_API int ipcmap_compact(struct ipcmap *map, const struct ipcmap_compact_op
 	r = im_compact(map, how ? how : &plain, ret ? ret : &mine);
 	end_write(map);
 	return r;
+}
+
+IPCMAP_API int ipcmap_repair(const char *name, const struct ipcmap_repair_options *how,
+			     struct ipcmap_repair *ret)
+{
+	const struct ipcmap_repair_options plain = IPCMAP_REPAIR_INIT;
+	const unsigned known = IPCMAP_REPAIR_DRY_RUN | IPCMAP_REPAIR_SALVAGE |
+			       IPCMAP_REPAIR_DISCARD | IPCMAP_REPAIR_FOREIGN;
+	struct ipcmap_repair mine;
+
+	if (!ret)
+		ret = &mine;
+	memset(ret, 0, sizeof(*ret));
+	if (!name || (how && (how->struct_size != sizeof(*how) || how->flags & ~known)))
+		return IPCMAP_INVALID;
+	if (how && how->why && how->why_cap)
+		how->why[0] = '\0';
+	return im_repair(name, how ? how : &plain, ret);
 }
 
 IPCMAP_API void ipcmap_interrupt(struct ipcmap *map)

@@ -468,16 +468,22 @@ static int check_locked(struct checker *c)
 struct counter {
 	void (*report)(void *arg, const char *line);
 	void *arg;
+	struct im_seg *seg;
 	int n;
+	int rc;
 };
 
+/* What goes on may be a child that the caller's function forked: an owner of its own. */
 static void count_line(void *arg, const char *line)
 {
 	struct counter *n = arg;
 
 	n->n++;
-	if (n->report)
-		n->report(n->arg, line);
+	if (!n->report)
+		return;
+	n->report(n->arg, line);
+	if (!n->seg->rdonly)
+		n->rc = im_owner_ready(n->seg);
 }
 
 static int check_shard(struct checker *c, uint32_t shard, struct counter *n)
@@ -495,12 +501,12 @@ static int check_shard(struct checker *c, uint32_t shard, struct counter *n)
 		return r;
 	for (unsigned i = 0; i < c->n_lines; i++)
 		count_line(n, c->lines[i]);
-	return 0;
+	return n->rc;
 }
 
 int im_check(struct ipcmap *m, void (*report)(void *arg, const char *line), void *arg)
 {
-	struct counter n = {report, arg, 0};
+	struct counter n = {report, arg, m->seg, 0, 0};
 	struct checker *c = calloc(1, sizeof(*c));
 	struct im_wait wait;
 	int r = 0;
@@ -515,6 +521,8 @@ int im_check(struct ipcmap *m, void (*report)(void *arg, const char *line), void
 		r = check_shard(c, i, &n);
 	if (!r)
 		r = im_check_snapshots(m, count_line, &n);
+	if (!r)
+		r = n.rc;
 	if (!r) {
 		im_wait_start(m->seg, m->deadline_ns, &wait);
 		r = im_space_check(m->seg, count_line, &n, &wait);

@@ -389,7 +389,17 @@ static enum outcome clean_some(struct im_op *in, struct im_op *op, bool give)
 /* How much of a look at the dead is done for one call. */
 struct met {
 	bool freed; /* an extent, or the chain of a large value */
+	bool again; /* it was of use, or has to wait: bytes that are no entries would do for ever */
 };
+
+/* Something in the extent has expired, or was cleared and still has its name. */
+static bool holds_dead(struct im_op *op, uint32_t ext)
+{
+	const struct fmt_extent *x = &op->seg->table[ext];
+
+	return im_load_rlx(&x->expiry_min) <= im_op_now(op) ||
+	       (im_log_dead(op, ext) && im_books_named(im_load_rlx(&x->books)));
+}
 
 /* Clear the slots of the dead entries of one extent, which may be a head; move nothing. */
 static void meet_extent(struct im_op *op, uint32_t ext, struct met *met)
@@ -410,6 +420,7 @@ static void meet_extent(struct im_op *op, uint32_t ext, struct met *met)
 			}
 			if (!im_index_owner(op, &e[k], &b, &i))
 				continue;
+			met->again = true;
 			if (!drop(op, &e[k], b, i))
 				return;
 			met->freed |= (e[k].flags & FMT_F_LARGE) != 0;
@@ -418,28 +429,20 @@ static void meet_extent(struct im_op *op, uint32_t ext, struct met *met)
 		im_store_rlx(&x->expiry_min, next);
 	if (!im_books_named(im_load_rlx(&x->books)) && !im_room_is_head(op, ext))
 		met->freed |= im_room_release(op, ext, true);
-}
-
-/* Something in the extent has expired, or was cleared and still has its name. */
-static bool holds_dead(struct im_op *op, uint32_t ext)
-{
-	const struct fmt_extent *x = &op->seg->table[ext];
-
-	return im_load_rlx(&x->expiry_min) <= im_op_now(op) ||
-	       (im_log_dead(op, ext) && im_books_named(im_load_rlx(&x->books)));
+	met->again |= met->freed || !holds_dead(op, ext);
 }
 
 /*
  * Entries that expired, or were cleared, in extents that cleaning does not reach: heads, or
  * the few extents of a shard whose memory is in large values. Ends at the first gain, or after
- * DEAD_WALK extents. True: some were walked, more may be left.
+ * DEAD_WALK extents. True: it was of use, more may be left.
  */
 static bool meet_dead(struct im_op *op)
 {
 	struct fmt_shard *s = op->s;
 	uint32_t ext = im_load32_rlx(&s->first);
 	uint32_t n = min_u32(im_load32_rlx(&s->n_log), op->seg->n_extents);
-	struct met met = {false};
+	struct met met = {0};
 	unsigned walked = 0;
 
 	for (; ext < op->seg->n_extents && n && walked < DEAD_WALK; n--) {
@@ -453,7 +456,7 @@ static bool meet_dead(struct im_op *op)
 		if (met.freed)
 			break;
 	}
-	return walked > 0;
+	return met.again;
 }
 
 /* Clean in @shard for others, as far as its own live data permits; never waits. */
@@ -565,7 +568,7 @@ static uint32_t find_dead(struct im_op *op)
 bool im_clean_expired(struct im_op *op, uint32_t budget)
 {
 	struct fmt_shard *s = op->s;
-	struct met met = {false};
+	struct met met = {0};
 	uint32_t ext;
 
 	if (eligible(op, im_load32_rlx(&s->victim)) && step(op, budget, true, true) != NOTHING)

@@ -38,9 +38,14 @@ struct run {
 	uint64_t of;
 };
 
-static bool stopped(struct run *r)
+/* 0: go on. That may be a child which the caller's function forked: an owner of its own. */
+static int ask(struct run *r)
 {
-	return r->how->progress && r->how->progress(r->how->arg, r->done, r->of) != 0;
+	if (!r->how->progress)
+		return 0;
+	if (r->how->progress(r->how->arg, r->done, r->of) != 0)
+		return IPCMAP_INTERRUPTED;
+	return im_owner_ready(r->m->seg);
 }
 
 static bool expired_only(const struct run *r)
@@ -73,8 +78,9 @@ static int weigh_shard(struct run *r, uint32_t shard, struct im_dead *sum)
 			im_clean_weigh(&op, ext, sum);
 		im_op_leave(&op);
 		im_op_done(&op);
-		if (stopped(r))
-			return IPCMAP_INTERRUPTED;
+		rc = ask(r);
+		if (rc)
+			return rc;
 	}
 	return 0;
 }
@@ -133,7 +139,7 @@ static int estimate(struct run *r)
 		rc = estimate_shard(r, i);
 		r->done++;
 	}
-	if (!expired_only(r))
+	if (!expired_only(r) && im_space_has_pages(r->m->seg))
 		r->ret->given_back = r->ret->freed + im_space_idle(r->m->seg);
 	return rc;
 }
@@ -202,10 +208,16 @@ static bool stage_step(struct im_op *op, struct part *p, bool expired)
 	}
 }
 
+/* What was freed waits for the space lock, and nothing more can be freed until it is gone. */
+static bool is_held_up(const struct im_op *op)
+{
+	return im_load32_rlx(&op->s->free_n) != 0;
+}
+
 /* One stay under the lock. */
 static void shard_step(struct im_op *op, struct part *p, bool expired)
 {
-	while (p->stage != DONE && !stage_step(op, p, expired))
+	while (p->stage != DONE && !stage_step(op, p, expired) && !is_held_up(op))
 		p->stage = expired && p->stage == CLEAN ? DONE : p->stage + 1;
 }
 
@@ -233,6 +245,7 @@ static int compact_shard(struct run *r, uint32_t shard)
 	int rc = 0;
 
 	while (p.stage != DONE && rounds-- && !rc) {
+		bool held_up;
 		struct im_op op;
 
 		im_op_init(r->m, &op, 0);
@@ -246,13 +259,16 @@ static int compact_shard(struct run *r, uint32_t shard)
 			shard_step(&op, &p, expired_only(r));
 		else
 			p.stage = DONE;
+		held_up = is_held_up(&op);
 		im_op_leave(&op);
-		if (p.need)
+		if (held_up)
+			rc = im_space_await(op.seg, &op.wait);
+		else if (p.need)
 			rc = feed(&op, &p);
 		op.want_ahead = false;
 		im_op_done(&op);
-		if (!rc && stopped(r))
-			rc = IPCMAP_INTERRUPTED;
+		if (!rc)
+			rc = ask(r);
 	}
 	return rc;
 }
@@ -262,13 +278,13 @@ static int compact_shard(struct run *r, uint32_t shard)
 static int rest(struct run *r)
 {
 	uint64_t until = im_os->now() + REST_NS;
+	int rc = 0;
 
-	while (im_os->now() < until) {
+	while (!rc && im_os->now() < until) {
 		im_op_pause();
-		if (stopped(r))
-			return IPCMAP_INTERRUPTED;
+		rc = ask(r);
 	}
-	return 0;
+	return rc;
 }
 
 /* As many as are free now, oldest first: those freed later have not rested. */
@@ -284,11 +300,14 @@ static int punch(struct run *r)
 	rc = rest(r);
 	im_wait_start(seg, r->m->deadline_ns, &wait);
 	for (; n && rc >= 0; n--) {
+		int stop;
+
 		rc = im_space_punch(seg, &wait);
 		if (rc > 0)
 			r->ret->given_back += seg->extent_len;
-		if (stopped(r))
-			return IPCMAP_INTERRUPTED;
+		stop = ask(r);
+		if (stop)
+			return stop;
 	}
 	return rc == -ENOENT || rc > 0 ? 0 : rc;
 }

@@ -96,7 +96,7 @@ int im_image_build(const struct ipcmap_pair *pairs, size_t n, uint64_t seed,
 		   const struct im_why *why, unsigned char **ret_bytes, uint64_t *ret_len)
 {
 	const struct ipcmap_pair **order;
-	uint64_t len = 0, off, mask = slots_for(n) - 1;
+	uint64_t len = 0, off, mask;
 	unsigned char *im;
 	struct fmt_image h;
 	int r = n > UINT32_MAX / 16 ? im_why(why, IPCMAP_TOOBIG, "too many keys")
@@ -104,6 +104,7 @@ int im_image_build(const struct ipcmap_pair *pairs, size_t n, uint64_t seed,
 
 	if (r)
 		return r;
+	mask = slots_for(n) - 1;
 	im = calloc(1, len);
 	order = malloc((n + 1) * sizeof(*order));
 	if (!im || !order) {

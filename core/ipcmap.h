@@ -580,7 +580,8 @@ struct ipcmap_compact {
  * what that frees counts in @ret->freed and is the map's to use, and no pages are returned.
  *
  * Return:  0; INTERRUPTED when @how->progress stopped it; BUSY at the handle's deadline for a
- *          lock; READONLY, for an estimate too; else as for ipcmap_del() without NOTFOUND.
+ *          lock, also when a stopped process keeps extents from being freed; READONLY, for an
+ *          estimate too; else as for ipcmap_del() without NOTFOUND.
  * Memory:  nothing is allocated.
  * Threads, Signals, Fork: as for ipcmap_put().
  * Crash:   nothing is lost; the next compaction goes on.
@@ -589,6 +590,80 @@ struct ipcmap_compact {
  */
 IPCMAP_API int ipcmap_compact(struct ipcmap *map, const struct ipcmap_compact_options *how,
 			      struct ipcmap_compact *ret);
+
+/* struct ipcmap_repair_options flags */
+#define IPCMAP_REPAIR_DRY_RUN 1u /* change nothing: say what would be done */
+#define IPCMAP_REPAIR_SALVAGE 2u /* where the index is damaged, take entries from the logs */
+#define IPCMAP_REPAIR_DISCARD 4u /* do not keep the damaged segment, whatever was lost */
+#define IPCMAP_REPAIR_FOREIGN 8u /* as IPCMAP_FOREIGN */
+
+/* How to repair. Start from IPCMAP_REPAIR_INIT. */
+struct ipcmap_repair_options {
+	size_t struct_size; /* sizeof(struct ipcmap_repair_options) */
+	unsigned flags;     /* IPCMAP_REPAIR_... */
+	/* called for each thing that is wrong or dropped, with one line, at most 65 of a shard; it
+	 * must not use the segment. May be NULL. */
+	void (*report)(void *arg, const char *line);
+	void *arg;
+	char *why;      /* room for one line on failure: what and where; may be NULL */
+	size_t why_cap; /* bytes of room in why */
+};
+#define IPCMAP_REPAIR_INIT                                                                     \
+	{                                                                                      \
+		sizeof(struct ipcmap_repair_options), 0, NULL, NULL, NULL, 0                   \
+	}
+
+/* What repair found and did; with DRY_RUN, what it would do. */
+struct ipcmap_repair {
+	uint64_t findings; /* of ipcmap_check(), and of the header; 0: nothing is wrong */
+	uint64_t kept;     /* entries, those salvaged too */
+	uint64_t salvaged; /* of those: in no slot of the index, or in a newer version than there */
+	uint64_t dropped;  /* slots of the index that named nothing whole */
+	uint64_t missing;  /* keys that were counted, and that no slot names */
+	uint64_t left;     /* keys that SALVAGE would bring back, deleted ones among them */
+	uint64_t expired;  /* entries that had expired */
+	uint64_t versions_kept;    /* of snapshot tables */
+	uint64_t versions_dropped;
+	uint32_t tables_dropped;   /* snapshot tables of which no version was whole */
+	uint32_t replaced;         /* 1: a repaired segment has the name now */
+	uint32_t kept_damaged;     /* 1: the damaged one is NAME.damaged now */
+};
+
+/**
+ * ipcmap_repair() - make a new segment from what is whole of a damaged one
+ * @name: as for ipcmap_open(); nobody may have it attached for writing, this process included
+ * @how:  NULL: the defaults
+ * @ret:  may be NULL
+ *
+ * Every entry that a get finds and that verifies is kept, with its version, life and type: its
+ * key's hash is right for its place, its lengths are, its value unpacks, its memory is its own.
+ * So are snapshot versions whose image is whole. The rest is counted and reported. The new
+ * segment is built beside the old one and takes its name in one step; it has the same limit,
+ * options and counters. When anything was lost or salvaged, the damaged segment stays under
+ * the name NAME.damaged. A segment without findings is left as it is.
+ *
+ * SALVAGE also takes, for keys whose bucket of the index is damaged, the newest entry in the
+ * logs. Keys that were deleted, and not yet cleaned away, come back with it: see @ret->left.
+ *
+ * Processes that have the segment attached read-only go on reading the damaged one.
+ *
+ * Return:  0, also when nothing was wrong: see @ret; BUSY: it is attached for writing, and why
+ *          has the process ids; CREATING: it is being made or repaired; NOTFOUND; NOTMAP;
+ *          VERSION; MISMATCH: from before the last boot; PERM, also when neither its owner nor
+ *          root calls; CORRUPT: the header cannot be made right, then nothing can be kept;
+ *          EXISTS: NAME.repair or NAME.damaged is another file; FULL: there must be room for
+ *          both segments; NOMEM; INVALID; DEADLOCK in a signal handler; else as for
+ *          ipcmap_open(). After an error the segment is as it was.
+ * Memory:  some 24 bytes an entry and the largest value from malloc(), freed before return; a
+ *          line is valid during its callback.
+ * Threads: any thread; other processes cannot attach it for writing meanwhile: OWNERS.
+ * Signals: not async-signal-safe. Fork: usable in the child at once.
+ * Crash:   the segment is as it was, or repaired; a file NAME.repair may be left, which the next
+ *          repair removes.
+ * Cost:    O(entries + extents).
+ */
+IPCMAP_API int ipcmap_repair(const char *name, const struct ipcmap_repair_options *how,
+			     struct ipcmap_repair *ret);
 
 /* ---- configuration snapshots ---- */
 

@@ -101,6 +101,12 @@ bool im_keep_is_current(const struct im_area *a, uint32_t slot, const struct im_
 	       im_load_acq(&a->tables[v->table].current) == fmt_current(v->version, slot);
 }
 
+bool im_keep_is_gone(const struct im_area *a, const struct im_kept *v)
+{
+	return v->state == FMT_KEPT_LEAVING &&
+	       im_load_acq(&a->seg->table[v->first.extent].word) != v->first.word;
+}
+
 static uint32_t state_of(const struct im_keep *k, uint32_t slot)
 {
 	return im_load32_rlx(&k->a.kept[slot].state);
@@ -382,11 +388,13 @@ void im_keep_trim(struct im_keep *k, uint32_t table, bool all)
 uint64_t im_keep_len(const struct ipcmap *m)
 {
 	struct im_area a;
+	struct im_kept v;
 	uint64_t n = 0;
 
 	im_area_of(m->seg, &a);
 	for (uint32_t i = im_keep_top(&a); i-- > 0;)
-		if (im_load32_acq(&a.kept[i].state) != FMT_KEPT_FREE)
+		if (im_load32_acq(&a.kept[i].state) != FMT_KEPT_FREE &&
+		    !(im_keep_read(&a, i, &v) && im_keep_is_gone(&a, &v)))
 			n += im_load32_rlx(&a.kept[i].n);
 	return n << m->seg->extent_shift;
 }

@@ -81,6 +81,12 @@ void im_keep_trim(struct im_keep *k, uint32_t table, bool all);
 /* Free the extents of what is leaving and nobody holds; what is busy is left for later. */
 void im_keep_tidy(struct im_keep *k);
 
+/*
+ * @v as im_keep_read() found it: are its extents free, and was whoever freed them killed before
+ * the last store? Nobody can open such a version, and nobody holds it.
+ */
+bool im_keep_is_gone(const struct im_area *a, const struct im_kept *v);
+
 /* Bytes in extents of versions; needs no lock. */
 uint64_t im_keep_len(const struct ipcmap *m);
 

@@ -308,6 +308,59 @@ static void fill(struct ipcmap *m, struct im_seg *seg)
 	}
 }
 
+/* A handle for a segment of as many shards as there can be. */
+static struct ipcmap *make_handle(void)
+{
+	struct ipcmap *m = NULL;
+
+	return calloc(1, sizeof(*m) + SHARDS_MAX * sizeof(m->at[0]));
+}
+
+/* Takes @m over, in any case. */
+static int use_handle(struct ipcmap *m, struct im_seg *seg, const struct im_why *why,
+		      struct ipcmap **ret_map)
+{
+	struct ipcmap *fits;
+	int r = validate(seg, why);
+
+	if (r) {
+		free(m);
+		return r;
+	}
+	fits = realloc(m, sizeof(*m) + n_places(seg) * sizeof(m->at[0]));
+	m = fits ? fits : m;
+	fill(m, seg);
+	m->deadline_ns = DEADLINE_DEFAULT_NS;
+	*ret_map = m;
+	return 0;
+}
+
+int im_map_of(struct im_seg *seg, const struct im_why *why, struct ipcmap **ret_map)
+{
+	struct ipcmap *m = make_handle();
+
+	if (!m)
+		return im_why(why, IPCMAP_NOMEM, "%s: out of memory", seg->name);
+	return use_handle(m, seg, why, ret_map);
+}
+
+int im_map_create_like(const char *path, struct im_seg_create *c, const struct im_why *why,
+		       struct ipcmap **ret_map)
+{
+	struct im_seg *seg;
+	int r;
+
+	c->build = build;
+	im_owner_word = owner_word;
+	r = im_seg_create(path, c, why, &seg);
+	if (r)
+		return r;
+	r = im_map_of(seg, why, ret_map);
+	if (r)
+		im_seg_detach(seg);
+	return r;
+}
+
 int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcmap **ret_map)
 {
 	const struct ipcmap_options none = IPCMAP_OPTIONS_INIT;
@@ -319,16 +372,22 @@ int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcma
 
 	if (why.buf && why.cap)
 		why.buf[0] = '\0';
-	r = open_seg(name, o, &why, &seg);
-	if (r)
-		return r;
-	m = calloc(1, sizeof(*m) + n_places(seg) * sizeof(m->at[0]));
-	if (!m) {
-		im_seg_detach(seg);
+	/* before a segment is made that would stay without it */
+	m = make_handle();
+	if (!m)
 		return im_why(&why, IPCMAP_NOMEM, "%s: out of memory", name);
+	r = open_seg(name, o, &why, &seg);
+	if (r) {
+		free(m);
+		return r;
 	}
-	fill(m, seg);
-	m->deadline_ns = o->deadline_ns ? o->deadline_ns : DEADLINE_DEFAULT_NS;
+	r = use_handle(m, seg, &why, &m);
+	if (r) {
+		im_seg_detach(seg);
+		return r;
+	}
+	if (o->deadline_ns)
+		m->deadline_ns = o->deadline_ns;
 	*ret_map = m;
 	return 0;
 }

@@ -92,6 +92,13 @@ im_inline const struct im_map_shard *im_map_at(const struct ipcmap *m, uint64_t 
 int im_map_open(const char *name, const struct ipcmap_options *opt, struct ipcmap **ret_map);
 void im_map_close(struct ipcmap *m);
 
+/* A handle for a segment that was attached, or copied, otherwise; free() ends it. */
+int im_map_of(struct im_seg *seg, const struct im_why *why, struct ipcmap **ret_map);
+
+/* A new, empty map with the geometry of another, which is in @c. */
+int im_map_create_like(const char *path, struct im_seg_create *c, const struct im_why *why,
+		       struct ipcmap **ret_map);
+
 /* Change limit and default life of the segment, deadline of the handle; 0: leave. */
 int im_map_tune(struct ipcmap *m, const struct ipcmap_options *o);
 

@@ -28,6 +28,10 @@
 
 #include "crash.h"
 
+/*
+ * The list lies where a hostile process may change it at any time, also after it was found
+ * sane: each number is loaded once and bounded before it is used.
+ */
 static inline bool take_word(struct im_seg *seg, struct fmt_redo *r)
 {
 	uint32_t ext = im_load32_rlx(&r->cas_extent);
@@ -36,19 +40,31 @@ static inline bool take_word(struct im_seg *seg, struct fmt_redo *r)
 
 	if (likely(ext == FMT_NO_EXTENT))
 		return true;
+	if (unlikely(ext >= seg->n_extents))
+		return false;
 	return im_cas_full(&seg->table[ext].word, old, new) ||
 	       im_load_rlx(&seg->table[ext].word) == new;
 }
 
+static inline bool in_bounds(const struct im_seg *seg, uint64_t off, uint64_t width)
+{
+	uint64_t from = (uint64_t)(seg->user - seg->base);
+
+	return off >= from && off <= seg->len - width && !(off & (width - 1));
+}
+
 static inline void store_all(struct im_seg *seg, struct fmt_redo *r)
 {
-	uint32_t n = im_load32_rlx(&r->n);
+	uint32_t n = min_u32(im_load32_rlx(&r->n), FMT_REDO_MAX);
 
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t at = im_load_rlx(&r->store[i].at);
 		uint64_t val = im_load_rlx(&r->store[i].val);
-		void *p = seg->base + (at & ~FMT_REDO_32);
+		uint64_t off = at & ~FMT_REDO_32;
+		void *p = seg->base + off;
 
+		if (unlikely(!in_bounds(seg, off, at & FMT_REDO_32 ? 4 : 8)))
+			continue;
 		/* ord(publish), ord(reclaim), ord(geometry), ord(moves), ord(switch): each store
 		 * is a release, so readers see the list in its order. */
 		if (at & FMT_REDO_32)
@@ -96,16 +112,13 @@ static bool sane(const struct im_seg *seg, const struct fmt_redo *r)
 {
 	uint32_t n = im_load32_rlx(&r->n);
 	uint32_t ext = im_load32_rlx(&r->cas_extent);
-	uint64_t from = (uint64_t)(seg->user - seg->base);
 
 	if (n > FMT_REDO_MAX || (ext != FMT_NO_EXTENT && ext >= seg->n_extents))
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t at = im_load_rlx(&r->store[i].at);
-		uint64_t width = at & FMT_REDO_32 ? 4 : 8;
 
-		at &= ~FMT_REDO_32;
-		if (at < from || at > seg->len - width || at & (width - 1))
+		if (!in_bounds(seg, at & ~FMT_REDO_32, at & FMT_REDO_32 ? 4 : 8))
 			return false;
 	}
 	return true;
@@ -131,6 +144,16 @@ int im_redo_finish(struct im_op *op)
 	return im_redo_list_finish(op->seg, &op->s->redo);
 }
 
+/* A list whose extent was not taken yet may be dropped; see above. */
+static bool will_happen(const struct im_seg *seg, const struct fmt_redo *r)
+{
+	uint32_t ext = im_load32_rlx(&r->cas_extent);
+
+	return ext == FMT_NO_EXTENT ||
+	       (im_seg_has_extent(seg, ext) &&
+		im_load_rlx(&seg->table[ext].word) == im_load_rlx(&r->cas_new));
+}
+
 uint64_t im_redo_peek(const struct im_seg *seg, const struct fmt_shard *s, const uint64_t *p)
 {
 	const struct fmt_redo *r = &s->redo;
@@ -138,7 +161,7 @@ uint64_t im_redo_peek(const struct im_seg *seg, const struct fmt_shard *s, const
 	uint64_t val = im_load_acq(p);
 	uint32_t n = im_load32_rlx(&r->n);
 
-	if (!(im_load_acq(&r->seq) & 1))
+	if (!(im_load_acq(&r->seq) & 1) || !will_happen(seg, r))
 		return val;
 	for (uint32_t i = 0; i < n && i < FMT_REDO_MAX; i++)
 		if (im_load_rlx(&r->store[i].at) == at)

@@ -40,6 +40,8 @@ im_inline void im_redo_list_set(const struct im_seg *seg, struct fmt_redo *r, ui
 {
 	uint32_t n = im_load32_rlx(&r->n);
 
+	if (unlikely(n >= FMT_REDO_MAX))
+		return; /* hostile bytes */
 	im_redo_list_pair(r, n, im_redo_at(seg, p), val);
 	im_store32_rlx(&r->n, n + 1);
 }
@@ -49,6 +51,8 @@ im_inline void im_redo_list_set32(const struct im_seg *seg, struct fmt_redo *r, 
 {
 	uint32_t n = im_load32_rlx(&r->n);
 
+	if (unlikely(n >= FMT_REDO_MAX))
+		return;
 	im_redo_list_pair(r, n, im_redo_at(seg, p) | FMT_REDO_32, val);
 	im_store32_rlx(&r->n, n + 1);
 }
@@ -95,7 +99,10 @@ bool im_redo_run(struct im_op *op);
 /* After taking over from a dead holder. 0, or -EUCLEAN when the list cannot be one. */
 int im_redo_finish(struct im_op *op);
 
-/* The value that @p has once a list that is armed now is stored; for stat without the lock. */
+/*
+ * The value that @p has once a list that is armed now, and cannot be dropped any more, is
+ * stored; for stat without the lock.
+ */
 uint64_t im_redo_peek(const struct im_seg *seg, const struct fmt_shard *s, const uint64_t *p);
 
 #endif

@@ -16,6 +16,7 @@
 #include "redo.h"
 #include "request.h"
 #include "room.h"
+#include "space.h"
 
 /* ---- delete ---- */
 
@@ -84,9 +85,9 @@ int im_write_del(struct ipcmap *m, const void *key, size_t key_len,
 			break;
 		r = del_locked(&op, &q);
 		im_op_leave(&op);
-		if (r != IM_LOOK)
+		if (r != IM_LOOK && r != IM_SETTLE)
 			break;
-		r = im_request_look(&op, &q);
+		r = r == IM_LOOK ? im_request_look(&op, &q) : im_space_await(op.seg, &op.wait);
 		if (r)
 			break;
 	}

@@ -25,6 +25,7 @@ struct im_request {
 	int (*make)(struct im_op *op, struct im_request *q, const struct im_entry *old,
 		    struct im_record *rec);
 	void *arg;
+	bool as_is; /* the record has its life already */
 	uint64_t ttl_new_ns; /* with IPCMAP_TTL_KEEP, when nothing is there; 0: the map's default */
 };
 

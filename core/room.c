@@ -170,16 +170,18 @@ int im_room_cold(struct im_op *op, uint32_t size)
 	return 0;
 }
 
-int im_room_settle(struct im_op *op)
+static int settle(struct im_op *op, uint64_t deadline_ns)
 {
 	struct fmt_shard *s = op->s;
 	uint32_t n = im_load32_rlx(&s->free_n);
+	struct im_wait wait;
 	int r;
 
 	if (!n)
 		return 0;
+	im_wait_start(op->seg, deadline_ns, &wait);
 	r = im_space_free(op->seg, im_load32_rlx(&s->free_first), im_load32_rlx(&s->free_last),
-			  n, im_load_rlx(&s->free_word), &op->wait);
+			  n, im_load_rlx(&s->free_word), &wait);
 	if (r)
 		return r;
 	im_store32_rel(&s->free_n, 0);
@@ -187,15 +189,17 @@ int im_room_settle(struct im_op *op)
 	return 0;
 }
 
+/* Spins for the space lock, but does not sleep: the shard's lock is held. */
+int im_room_settle(struct im_op *op)
+{
+	int r = settle(op, 0);
+
+	return r == -EBUSY ? IM_SETTLE : r;
+}
+
 bool im_room_settle_now(struct im_op *op)
 {
-	struct im_wait wait = op->wait;
-	int r;
-
-	im_wait_start(op->seg, IM_NOWAIT, &op->wait);
-	r = im_room_settle(op);
-	op->wait = wait;
-	return r == 0;
+	return settle(op, IM_NOWAIT) == 0;
 }
 
 static void unlink_from_list(struct im_op *op, uint32_t ext)

@@ -32,8 +32,9 @@ void im_room_free_later(struct im_op *op, uint32_t ext);
 bool im_room_give_ahead(struct im_op *op);
 
 /*
- * Finish a free that was begun: 0; -EBUSY, -EINTR: the space lock is taken. Waiting for it
- * holds this shard's writers up, so only who needs the place does; the others try.
+ * Finish a free that was begun: 0; IM_SETTLE: the space lock is taken. Nobody waits for it
+ * here, since that would hold this shard's writers up: who needs the place spins a while, the
+ * others try.
  */
 int im_room_settle(struct im_op *op);
 bool im_room_settle_now(struct im_op *op);

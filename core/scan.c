@@ -16,6 +16,7 @@
  */
 #include "scan.h"
 
+#include "crash.h"
 #include "index.h"
 #include "large.h"
 #include "os.h"
@@ -51,6 +52,7 @@ struct scan {
 	uint32_t shard;
 	uint64_t point;
 	uint64_t end; /* of the range that was copied */
+	uint64_t now; /* what counts as expired */
 	unsigned flags;
 	struct buffer buf;
 	unsigned n;
@@ -162,6 +164,8 @@ static int copy_chain(struct scan *sc)
 	struct fmt_bucket *bucket;
 	bool sound = true;
 
+	/* before the slots: one that is renewed after that has an entry which counts still */
+	sc->now = im_os->coarse();
 	sc->buf.len = 0;
 	sc->n = 0;
 	if (!n) {
@@ -173,8 +177,11 @@ static int copy_chain(struct scan *sc)
 	bucket = im_bucket(sc->m, sc->dir, b);
 	sound = bucket != NULL;
 	for (unsigned hops = 0; bucket && hops < IM_CHAIN_MAX; hops++) {
-		uint64_t t[2] = {im_load_acq(&bucket->tags[0]), im_load_acq(&bucket->tags[1])};
+		uint64_t t[2];
 
+		crash("read.chain");
+		t[0] = im_load_acq(&bucket->tags[0]);
+		t[1] = im_load_acq(&bucket->tags[1]);
 		for (unsigned i = 0; i < FMT_SLOTS; i++) {
 			uint32_t ref = im_load32_acq(&bucket->ref[i]);
 
@@ -293,7 +300,7 @@ static int show_apart(const struct scan *sc, const struct ipcmap_item *it,
 static int show(const struct scan *sc, const void *prefix, size_t prefix_len,
 		int (*each)(void *arg, const struct ipcmap_item *item), void *arg)
 {
-	uint64_t floor = im_load_acq(&sc->s->floor), now = im_os->coarse();
+	uint64_t floor = im_load_acq(&sc->s->floor), now = sc->now;
 	unsigned char *p = sc->buf.p;
 	int r = 0;
 

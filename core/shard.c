@@ -2,8 +2,8 @@
 /*
  * shard.c - an operation that writes: enter, leave, and memory in between
  *
- * The lock is held for a bounded number of stores and never across a system call but the
- * space lock's timed wait; memory is fetched between two stays. What the shard looks like is
+ * The lock is held for a bounded number of stores, and nobody sleeps under it: memory is
+ * fetched, and the space lock waited for, between two stays. What the shard looks like is
  * therefore found anew at each entry.
  *
  * Whoever enters after a dead holder makes the shard whole before anything else: the redo

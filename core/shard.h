@@ -15,6 +15,9 @@
 #define IM_NEED (-4096)
 /* Likewise: a large value must be looked at outside the lock first. */
 #define IM_LOOK (-4097)
+/* Likewise: extents are on their way to being free, and the space lock is taken; leave,
+ * im_space_await(), retry. */
+#define IM_SETTLE (-4098)
 
 /* Victims cleaned for one extent: 1 / (least gain of a victim), twice. */
 #define IM_OP_VICTIMS_MAX 256u

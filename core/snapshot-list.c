@@ -33,7 +33,10 @@ static void inform(const struct im_keep *k, uint32_t slot, const struct im_kept 
 	ret->holders = k->held[slot];
 }
 
-/* Each version that stays what it is while it is looked at. */
+/*
+ * Each version that stays what it is while it is looked at. One that cannot be opened is there
+ * for its holders: without any, its memory goes with the next who takes the area's lock.
+ */
 static size_t gather(const struct im_keep *k, struct ipcmap_snapshot_info *list)
 {
 	uint32_t top = im_keep_top(&k->a);
@@ -43,6 +46,7 @@ static size_t gather(const struct im_keep *k, struct ipcmap_snapshot_info *list)
 		struct im_kept v, again;
 
 		if (!im_keep_read(&k->a, i, &v) || v.state == FMT_KEPT_FREE ||
+		    (v.state == FMT_KEPT_LEAVING && !k->held[i]) ||
 		    v.table >= k->a.n_tables || !im_load_acq(&k->a.tables[v.table].current))
 			continue;
 		inform(k, i, &v, &list[n]);

@@ -43,7 +43,9 @@ struct job {
 	struct im_record rec; /* the image as a large value */
 	uint64_t word;	      /* of the chain's first extent */
 	uint32_t keys;
-	uint64_t version; /* out */
+	uint64_t version; /* out; when restoring, its number */
+	uint64_t time;	  /* when restoring: of its publication */
+	bool restoring;
 };
 
 static void start(struct job *j, struct ipcmap *m, const char *name, const struct im_why *why)
@@ -182,7 +184,7 @@ static void fill_in(const struct job *j, struct fmt_kept *v, uint32_t table, uin
 	im_store_rlx(&v->version, j->version);
 	im_store_rlx(&v->word, word);
 	im_store_rlx(&v->len, j->rec.val_len);
-	im_store_rlx(&v->time, im_os_wall());
+	im_store_rlx(&v->time, j->restoring ? j->time : im_os_wall());
 	im_store32_rlx(&v->first, j->rec.chain.first);
 	im_store32_rlx(&v->last, j->rec.chain.last);
 	im_store32_rlx(&v->n, j->rec.chain.n);
@@ -200,7 +202,8 @@ static int switch_over(struct job *j, uint32_t table)
 
 	if (slot == j->k.a.n_kept)
 		return IPCMAP_BUSY; /* im_keep_room() saw one */
-	j->version = im_load_rlx(&t->last) + 1;
+	if (!j->restoring)
+		j->version = im_load_rlx(&t->last) + 1;
 	fill_in(j, &j->k.a.kept[slot], table, word);
 	crash("snapshot.ready");
 	im_redo_list_start(r);
@@ -271,6 +274,42 @@ int im_snapshot_publish(struct ipcmap *m, const char *table, const struct ipcmap
 	im_op_done(&j.op);
 	if (r == 0 && ret_version)
 		*ret_version = j.version;
+	return r;
+}
+
+/* ---- into a repaired map ---- */
+
+int im_snapshot_restore(struct ipcmap *m, const char *table, uint64_t version, uint64_t time,
+			const unsigned char *bytes, uint64_t len, uint32_t keys,
+			const struct im_why *why)
+{
+	struct job j;
+	int r;
+
+	start(&j, m, table, why);
+	j.version = version;
+	j.time = time;
+	j.restoring = true;
+	r = store(&j, bytes, len, keys);
+	im_op_done(&j.op);
+	return r;
+}
+
+int im_snapshot_restore_name(struct ipcmap *m, const char *table, uint64_t last)
+{
+	const struct im_why quiet = {NULL, 0};
+	uint32_t t;
+	struct job j;
+	int r;
+
+	start(&j, m, table, &quiet);
+	r = im_keep_enter(&j.k);
+	if (r)
+		return r;
+	r = entry_of(&j, &t);
+	if (r == 0)
+		im_store_rlx(&j.k.a.tables[t].last, last);
+	im_keep_leave(&j.k);
 	return r;
 }
 

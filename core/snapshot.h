@@ -19,6 +19,15 @@ int im_snapshot_rollback(struct ipcmap *m, const char *table, uint64_t version,
 
 int im_snapshot_drop(struct ipcmap *m, const char *table);
 
+/*
+ * For a repaired map, which nobody else has: a version as it was, above those restored before;
+ * the name of a table without versions, whose highest was @last.
+ */
+int im_snapshot_restore(struct ipcmap *m, const char *table, uint64_t version, uint64_t time,
+			const unsigned char *bytes, uint64_t len, uint32_t keys,
+			const struct im_why *why);
+int im_snapshot_restore_name(struct ipcmap *m, const char *table, uint64_t last);
+
 int im_snapshot_list(struct ipcmap *m,
 		     int (*each)(void *arg, const struct ipcmap_snapshot_info *info), void *arg);
 

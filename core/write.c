@@ -52,6 +52,8 @@ static void set_life(struct im_op *op, const struct im_request *q, const struct 
 {
 	uint64_t ttl = q->how->ttl_ns;
 
+	if (q->as_is)
+		return;
 	rec->flags &= ~FMT_F_TTL;
 	if (ttl == IPCMAP_TTL_KEEP && old) {
 		if (old->flags & FMT_F_TTL) {
@@ -312,9 +314,12 @@ int im_write_run(struct ipcmap *m, struct im_request *q, struct im_record *rec)
 			break;
 		r = put_locked(&op, q, rec, word);
 		im_op_leave(&op);
-		if (likely(r != IM_NEED && r != IM_LOOK))
+		if (likely(r != IM_NEED && r != IM_LOOK && r != IM_SETTLE))
 			break;
-		r = r == IM_LOOK ? im_request_look(&op, q) : im_op_feed(&op);
+		if (r == IM_SETTLE)
+			r = im_space_await(op.seg, &op.wait);
+		else
+			r = r == IM_LOOK ? im_request_look(&op, q) : im_op_feed(&op);
 		if (r)
 			break;
 	}

@@ -257,8 +257,8 @@ im_inline void im_copy_racy_inline(void *dst, const void *src, size_t len)
 		((im_pair *)d)[3] = e;
 	}
 	/* the last 1 .. 64, moved as 64 that overlap what was copied */
-	d += len - 64;
-	s += len - 64;
+	d -= 64 - len;
+	s -= 64 - len;
 	for (unsigned i = 0; i < 4; i++)
 		((im_pair *)d)[i] = ((const im_pair *)s)[i];
 	AO_compiler_barrier();

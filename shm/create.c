@@ -59,6 +59,8 @@ static int plan(const char *path, const struct im_seg_create *how, const struct 
 		return im_why(why, -EINVAL, "%s: these sizes do not make a segment", path);
 	if (im_os_random(&h->creation, 8) < 0 || im_os_random(&h->hash_seed, 8) < 0)
 		return im_why(why, -EIO, "%s: no random numbers", path);
+	if (how->hash_seed)
+		h->hash_seed = *how->hash_seed;
 	h->checksum = im_header_checksum(h);
 	return 0;
 }
@@ -87,30 +89,41 @@ static int win_creation(const char *path, const struct im_why *why, struct stat 
 			int *ret_fd)
 {
 	struct fmt_header h;
+	bool made, locked;
 	int fd, rc;
 
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0 && errno != EEXIST)
 		return im_why_errno(why, path, "create it", errno);
-	if (fd >= 0)
+	made = fd >= 0;
+	if (made) {
+		/* it is opened by name once more; a umask may have left it no mode for that */
+		fchmod(fd, 0600);
 		crash("create.opened");
-	if (fd < 0) {
+	} else {
 		fd = im_file_open(path, false, why, st);
 		if (fd < 0)
 			return fd == -ENOENT ? AGAIN : fd;
 		rc = im_file_check_user(st, path, why);
-		if (rc < 0)
+		if (rc < 0) {
+			/* not to be built over; attaching it is another question */
+			if (im_header_read(fd, path, NULL, &h) == 0 && h.magic == FMT_MAGIC)
+				rc = im_why(why, -EEXIST, "%s: exists", path);
 			goto out;
+		}
 	}
 	rc = im_os_byte_lock(fd, IM_CREATE_BYTE);
 	if (rc < 0 && rc != -EAGAIN) {
 		rc = im_why_errno(why, path, "lock it", -rc);
 		goto out;
 	}
-	if (rc == -EAGAIN)
+	locked = rc == 0;
+	if (!locked)
 		im_why(why, rc, "%s: still being created", path);
 	if (fstat(fd, st) < 0 || im_header_read(fd, path, NULL, &h) < 0) {
 		rc = im_why_errno(why, path, "read it", errno);
+		if (made && locked && im_file_is_at(path, st))
+			unlink(path);
 	} else if (!im_header_is_unborn(&h, st)) {
 		rc = judge_born(&h, path, rc == -EAGAIN, why);
 	} else if (rc == 0 && im_file_is_at(path, st)) {

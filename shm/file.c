@@ -172,6 +172,18 @@ static int check_removable(int fd, const struct stat *st, const char *path,
 	return im_why(why, -EBADF, "%s: not an ipcmap segment", path);
 }
 
+/* The name, unless it is another file's by now, or gone. */
+static int remove_name(const char *path, const struct stat *file, const struct im_why *why)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : im_why_errno(why, path, "stat it", errno);
+	if (st.st_dev != file->st_dev || st.st_ino != file->st_ino || unlink(path) == 0)
+		return 0;
+	return im_why_errno(why, path, "remove it", errno);
+}
+
 int im_seg_unlink(const char *path, const struct im_why *why)
 {
 	struct stat st;
@@ -183,8 +195,8 @@ int im_seg_unlink(const char *path, const struct im_why *why)
 	rc = geteuid() == 0 ? 0 : im_file_check_user(&st, path, why);
 	if (rc == 0)
 		rc = check_removable(fd, &st, path, why);
-	if (rc == 0 && im_file_is_at(path, &st) && unlink(path) < 0)
-		rc = im_why_errno(why, path, "remove it", errno);
+	if (rc == 0)
+		rc = remove_name(path, &st, why);
 	close(fd);
 	return rc;
 }

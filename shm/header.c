@@ -31,10 +31,12 @@
 
 uint64_t im_header_checksum(const struct fmt_header *h)
 {
-	struct fmt_header copy = *h;
+	const uint64_t magic = FMT_MAGIC;
+	unsigned char copy[offsetof(struct fmt_header, checksum)];
 
-	copy.magic = FMT_MAGIC;
-	return XXH3_64bits(&copy, offsetof(struct fmt_header, checksum));
+	memcpy(copy, h, sizeof(copy));
+	memcpy(copy + offsetof(struct fmt_header, magic), &magic, sizeof(magic));
+	return XXH3_64bits(copy, sizeof(copy));
 }
 
 /* Offsets from the independent numbers; false when those are out of range. */
@@ -82,7 +84,8 @@ bool im_header_count_extents(struct fmt_header *h)
 	return false;
 }
 
-static int check_numbers(const struct fmt_header *h, const char *path, const struct im_why *why)
+int im_header_check_numbers(const struct fmt_header *h, const char *path,
+			    const struct im_why *why)
 {
 	struct fmt_header again = *h;
 
@@ -120,7 +123,7 @@ int im_header_check_format(const struct fmt_header *h, bool rdonly, const char *
 	return 0;
 }
 
-static int check_boot(const struct fmt_header *h, const char *path, const struct im_why *why)
+int im_header_check_boot(const struct fmt_header *h, const char *path, const struct im_why *why)
 {
 	static const uint8_t unknown[16];
 	uint8_t id[16];
@@ -190,13 +193,13 @@ static int check_once(int fd, const struct stat *st, const struct fmt_header *h,
 		return im_why(why, -EBADF, "%s: truncated inside its header", path);
 	if (h->checksum != im_header_checksum(h))
 		return im_why(why, -EUCLEAN, "%s: its header is damaged (checksum)", path);
-	rc = check_numbers(h, path, why);
+	rc = im_header_check_numbers(h, path, why);
 	if (rc < 0)
 		return rc;
 	if ((uint64_t)st->st_size < h->max_len)
 		return im_why(why, -EBADF, "%s: truncated: %llu bytes of %llu", path,
 			      (unsigned long long)st->st_size, (unsigned long long)h->max_len);
-	return check_boot(h, path, why);
+	return im_header_check_boot(h, path, why);
 }
 
 /* @st, @h and the creator's lock were looked at one after the other: it may have ended between. */

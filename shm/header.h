@@ -26,6 +26,12 @@ int im_header_check(int fd, const struct stat *st, const struct fmt_header *h, b
 int im_header_check_format(const struct fmt_header *h, bool rdonly, const char *path,
 			   const struct im_why *why);
 
+/* Of these checks: do the numbers agree; is it of this start of the machine? */
+int im_header_check_numbers(const struct fmt_header *h, const char *path,
+			    const struct im_why *why);
+int im_header_check_boot(const struct fmt_header *h, const char *path,
+			 const struct im_why *why);
+
 /* A creator's file that has no magic yet, or never got it. */
 bool im_header_is_unborn(const struct fmt_header *h, const struct stat *st);
 

@@ -30,6 +30,7 @@
 
 #define FMT_MAGIC UINT64_C(0x0a1a70616d637069) /* "ipcmap" 1a 0a */
 #define FMT_BYTE_ORDER 0x01020304u
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "not tested on other machines");
 #define FMT_VERSION 1u
 #define FMT_HEADER_LEN 4096u
 #define FMT_COMPAT_KNOWN UINT64_C(0)   /* unknown compatible bits: attach for reading only */
@@ -184,7 +185,9 @@ struct fmt_header {
 	uint64_t extent_off;
 	uint64_t user[4];  /* core/format.h: geometry of the user area */
 	uint64_t checksum; /* of all bytes before it, magic taken as FMT_MAGIC */
-	uint8_t reserved0[832];
+	/* 1: repair put another segment in its place (offline.c); no owner slot is given any more */
+	uint32_t replaced;
+	uint8_t reserved0[828];
 	/* changed live, each by one store */
 	uint64_t ttl_ns; /* default life; UINT64_MAX: for ever */
 	uint32_t pack_min; /* values of so many bytes are compressed; UINT32_MAX: none */
@@ -198,6 +201,7 @@ static_assert(sizeof(struct fmt_header) == FMT_HEADER_LEN, "layout");
 static_assert(offsetof(struct fmt_header, extent_shift) == 80, "layout");
 static_assert(offsetof(struct fmt_header, owner_off) == 104, "layout");
 static_assert(offsetof(struct fmt_header, checksum) == 184, "layout");
+static_assert(offsetof(struct fmt_header, replaced) == 192, "layout");
 static_assert(offsetof(struct fmt_header, ttl_ns) == 1024, "layout");
 static_assert(offsetof(struct fmt_header, shared) == 1088, "layout");
 static_assert(offsetof(struct fmt_header, space) == 3968, "layout");

@@ -111,6 +111,11 @@ static int give_back(void *p, uint64_t len)
 	return madvise(p, len, MADV_REMOVE) < 0 ? -errno : 0;
 }
 
+static uint64_t page_len(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static int owner_locked(int fd, uint32_t slot)
 {
 	struct flock fl = {
@@ -125,13 +130,13 @@ static int owner_locked(int fd, uint32_t slot)
 	return fl.l_type != F_UNLCK;
 }
 
-static int set_byte(int fd, uint32_t slot, short type)
+static int set_bytes(int fd, uint32_t first, uint32_t n, short type)
 {
 	struct flock fl = {
 		.l_type = type,
 		.l_whence = SEEK_SET,
-		.l_start = IM_OWNER_BYTE + slot,
-		.l_len = 1,
+		.l_start = IM_OWNER_BYTE + first,
+		.l_len = n,
 	};
 
 	if (fcntl(fd, F_OFD_SETLK, &fl) == 0)
@@ -139,14 +144,24 @@ static int set_byte(int fd, uint32_t slot, short type)
 	return errno == EACCES ? -EAGAIN : -errno;
 }
 
+int im_os_map_errno(void)
+{
+	return errno == EAGAIN ? -ENOMEM : -errno;
+}
+
 int im_os_byte_lock(int fd, uint32_t slot)
 {
-	return set_byte(fd, slot, F_WRLCK);
+	return set_bytes(fd, slot, 1, F_WRLCK);
 }
 
 void im_os_byte_unlock(int fd, uint32_t slot)
 {
-	set_byte(fd, slot, F_UNLCK);
+	set_bytes(fd, slot, 1, F_UNLCK);
+}
+
+int im_os_bytes_lock(int fd)
+{
+	return set_bytes(fd, 0, IM_OWNER_BYTES, F_WRLCK);
 }
 
 const struct im_os im_os_real = {
@@ -156,6 +171,7 @@ const struct im_os im_os_real = {
 	.coarse = coarse,
 	.reserve = reserve,
 	.give_back = give_back,
+	.page_len = page_len,
 	.owner_locked = owner_locked,
 };
 

@@ -16,6 +16,7 @@
  */
 #define IM_OWNER_BYTE (INT64_C(1) << 62)
 #define IM_CREATE_BYTE 0u
+#define IM_OWNER_BYTES 1024 /* in all: a slot has 10 bits */
 
 struct im_os {
 	/* sleep while *word == val, at most timeout_ns; 0, -EAGAIN, -EINTR, -ETIMEDOUT */
@@ -27,6 +28,8 @@ struct im_os {
 	int (*reserve)(int fd, uint64_t off, uint64_t len);
 	/* give the memory behind [p, p+len) of a shared file mapping back to the system */
 	int (*give_back)(void *p, uint64_t len);
+	/* bytes of a page: what mappings, and memory given back, are cut into */
+	uint64_t (*page_len)(void);
 	/* is the owner byte @slot locked by anybody? 1, 0, or a negative errno */
 	int (*owner_locked)(int fd, uint32_t slot);
 };
@@ -49,9 +52,18 @@ void im_os_large_pages(void *p, uint64_t len);
 
 uint64_t im_os_fsize_limit(void);   /* RLIMIT_FSIZE: a file made longer is a fatal signal */
 
+/*
+ * The negative errno of an mmap() or madvise() that failed. -EAGAIN, of memory that would have
+ * to be locked and may not, becomes -ENOMEM: above, -EAGAIN is of a segment being created.
+ */
+int im_os_map_errno(void);
+
 /* Lock byte @slot through this open file description: 0, -EAGAIN held elsewhere, or worse. */
 int im_os_byte_lock(int fd, uint32_t slot);
 void im_os_byte_unlock(int fd, uint32_t slot);
+
+/* All of them, the right to create and every slot there can be, or none: likewise. */
+int im_os_bytes_lock(int fd);
 
 /* This process, for display: start in clock ticks since boot, comm zero-padded. */
 void im_os_self(uint64_t *ret_pid, uint64_t *ret_start, char ret_comm[16]);

@@ -196,6 +196,13 @@ static void explain(struct im_seg *seg, int err)
 	memcpy(seg->why, what, strlen(what) + 1);
 }
 
+static void explain_replaced(struct im_seg *seg)
+{
+	static const char what[] = "a repaired segment took its place: open it anew";
+
+	memcpy(seg->why, what, sizeof(what));
+}
+
 /* The parent's slot, lock page and descriptions are not ours. Under the life lock. */
 void im_owner_forked(struct im_seg *seg)
 {
@@ -267,6 +274,9 @@ static int take_slot(struct im_seg *seg, uint32_t slot, bool patient)
 	if (!patient && (n_private || gen + 1 >= GEN_LAST))
 		return -EBUSY;
 	crash("owner.won");
+	/* who replaces it has all bytes until this is stored */
+	if (im_load32_rlx(&seg->h->replaced))
+		return -ESTALE;
 	if (gen + 1 >= GEN_LAST) {
 		if (!start_generations_over(seg, slot))
 			return -EUSERS;
@@ -306,7 +316,7 @@ static int win_slot(struct im_seg *seg, int fd, bool patient)
 			return 0;
 		im_store32_rel(&seg->self, 0);
 		im_os_byte_unlock(fd, slot);
-		if (rc == -EUCLEAN)
+		if (rc == -EUCLEAN || rc == -ESTALE)
 			return rc;
 		busy |= rc == -EBUSY;
 	}
@@ -320,9 +330,9 @@ static int claim_through(struct im_seg *seg, int fd, bool patient)
 	int rc;
 
 	if (page == MAP_FAILED)
-		return -errno;
+		return im_os_map_errno();
 	if (madvise(page, PAGE_LEN, MADV_DONTFORK) < 0) {
-		rc = -errno;
+		rc = im_os_map_errno();
 		munmap(page, PAGE_LEN);
 		return rc;
 	}
@@ -357,6 +367,8 @@ static int claim(struct im_seg *seg, bool patient)
 	rc = claim_through(seg, fd, patient);
 	if (!kept)
 		close(fd);
+	if (rc == -ESTALE)
+		explain_replaced(seg);
 	if (rc < 0)
 		return rc;
 	close_if_ours(seg, &seg->fork_fd);

@@ -22,6 +22,8 @@ static unsigned char *map(size_t len)
 	int saved = errno;
 	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+	if (p != MAP_FAILED)
+		madvise(p, len, MADV_DONTDUMP); /* as the segment, whose values it holds */
 	errno = saved;
 	return p == MAP_FAILED ? NULL : p;
 }

@@ -20,6 +20,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* How often a name may change hands under an attach. */
+#define ATTACH_TRIES 4
+
 void im_seg_interrupt(struct im_seg *seg)
 {
 	im_add_rlx(&seg->interrupts, 1);
@@ -37,7 +40,7 @@ static struct im_seg *find_attached(const struct stat *st, bool rdonly)
 	return NULL;
 }
 
-static void copy_constants(struct im_seg *seg, const struct fmt_header *h)
+void im_seg_describe(struct im_seg *seg, const struct fmt_header *h)
 {
 	seg->h = (struct fmt_header *)(void *)seg->base;
 	seg->owners = (struct fmt_owner *)(void *)(seg->base + h->owner_off);
@@ -79,7 +82,7 @@ static void *map_file(int fd, size_t len, int prot)
 	}
 	if (at > room)
 		munmap(room, (size_t)(at - room));
-	at += align_up(len, 4096);
+	at += align_up(len, im_os->page_len());
 	munmap(at, (size_t)(room + len + IM_OS_LARGE_PAGE - at));
 	return p;
 }
@@ -90,6 +93,7 @@ int im_seg_map(int fd, const struct stat *st, bool rdonly, const struct fmt_head
 	unsigned id = 0;
 	struct im_seg *seg;
 	void *base;
+	int rc;
 
 	while (id < IM_SEGS && im_segs[id])
 		id++;
@@ -101,12 +105,13 @@ int im_seg_map(int fd, const struct stat *st, bool rdonly, const struct fmt_head
 		return im_why(why, -ENOMEM, "%s: out of memory", path);
 	base = map_file(fd, h->max_len, PROT_READ | (rdonly ? 0 : PROT_WRITE));
 	if (base == MAP_FAILED) {
+		rc = im_os_map_errno();
 		free(seg);
-		return im_why_errno(why, path, "map it", errno);
+		return im_why_errno(why, path, "map it", -rc);
 	}
 	madvise(base, h->max_len, MADV_DONTDUMP); /* a dump would keep our locks for its time */
 	seg->base = base;
-	copy_constants(seg, h);
+	im_seg_describe(seg, h);
 	seg->fd = fd;
 	seg->rdonly = rdonly;
 	seg->id = id;
@@ -143,6 +148,10 @@ int im_seg_join(struct im_seg *seg, const struct im_why *why)
 	if (rc == -EUCLEAN)
 		return im_why(why, rc, "%s: the extents of a dead owner are damaged",
 			      seg->name);
+	if (rc == -ESTALE)
+		return im_why(why, rc,
+			      "%s: a repaired segment took its place; attach it read-only",
+			      seg->name);
 	return rc < 0 ? im_why_errno(why, seg->name, "claim an owner slot", -rc) : 0;
 }
 
@@ -171,9 +180,25 @@ static int attach_new(int fd, const struct stat *st, unsigned flags, const char 
 	return 0;
 }
 
+/*
+ * A name that changed hands between its open() and the claim, by repair, leads to a segment that
+ * nobody will find any more.
+ */
+static int attach_new_at(int fd, const struct stat *st, unsigned flags, const char *path,
+			 const struct im_why *why, struct im_seg **ret_seg)
+{
+	int rc = attach_new(fd, st, flags, path, why, ret_seg);
+
+	if ((rc != 0 && rc != -ESTALE) || im_file_is_at(path, st))
+		return rc;
+	if (rc == 0)
+		im_seg_drop(*ret_seg);
+	return im_why(why, -EAGAIN, "%s: replaced while being attached", path);
+}
+
 /* Under the life lock. */
-static int attach(const char *path, unsigned flags, const struct im_why *why,
-		  struct im_seg **ret_seg)
+static int attach_once(const char *path, unsigned flags, const struct im_why *why,
+		       struct im_seg **ret_seg)
 {
 	struct im_seg *seg;
 	struct stat st;
@@ -190,7 +215,7 @@ static int attach(const char *path, unsigned flags, const struct im_why *why,
 	}
 	seg = find_attached(&st, flags & IM_ATTACH_RDONLY);
 	if (!seg)
-		return attach_new(fd, &st, flags, path, why, ret_seg);
+		return attach_new_at(fd, &st, flags, path, why, ret_seg);
 	close(fd);
 	rc = im_seg_join(seg, why); /* inherited by fork(), it has no slot yet */
 	if (rc < 0)
@@ -198,6 +223,16 @@ static int attach(const char *path, unsigned flags, const struct im_why *why,
 	seg->refs++;
 	*ret_seg = seg;
 	return 0;
+}
+
+static int attach(const char *path, unsigned flags, const struct im_why *why,
+		  struct im_seg **ret_seg)
+{
+	int rc = -EAGAIN;
+
+	for (int i = 0; i < ATTACH_TRIES && rc == -EAGAIN; i++)
+		rc = attach_once(path, flags, why, ret_seg);
+	return rc;
 }
 
 int im_seg_begin(const char *path, const struct im_why *why)

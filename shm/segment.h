@@ -73,6 +73,7 @@ struct im_seg_create {
 	uint64_t user_geo[4];
 	uint64_t ttl_ns;
 	uint32_t pack_min; /* as in the header */
+	const uint64_t *hash_seed; /* NULL: a random one */
 	bool large_pages; /* with reserve */
 	bool reserve; /* back the whole limit with memory now */
 	/* fill the user area of the mapped segment; called before the magic is stored */
@@ -144,6 +145,10 @@ int im_seg_begin(const char *path, const struct im_why *why);
 int im_seg_map(int fd, const struct stat *st, bool rdonly, const struct fmt_header *h,
 	       const char *path, const struct im_why *why, struct im_seg **ret_seg);
 void im_seg_drop(struct im_seg *seg);
+
+/* Where the parts lie in seg->base, and the constants, as judged in @h. */
+struct fmt_header;
+void im_seg_describe(struct im_seg *seg, const struct fmt_header *h);
 
 /* A slot, at once, so that a map without free slots is refused here and not at a write. */
 int im_seg_join(struct im_seg *seg, const struct im_why *why);

@@ -266,12 +266,20 @@ static int take_oldest(struct im_seg *seg, struct im_wait *wait, struct im_step 
 	return rc;
 }
 
+bool im_space_has_pages(const struct im_seg *seg)
+{
+	/* or one given back would take others along: lengths are rounded up to pages */
+	return seg->extent_len >= im_os->page_len();
+}
+
 int im_space_punch(struct im_seg *seg, struct im_wait *wait)
 {
 	struct im_step st;
 	bool backed;
 	int rc;
 
+	if (!im_space_has_pages(seg))
+		return 0;
 	im_add32_rlx(n_private(seg), 1);
 	rc = take_oldest(seg, wait, &st);
 	if (rc < 0) {
@@ -295,6 +303,8 @@ uint64_t im_space_idle(const struct im_seg *seg)
 {
 	uint32_t fresh = im_load32_rlx(&seg->h->space.fresh), n = 0;
 
+	if (!im_space_has_pages(seg))
+		return 0;
 	for (uint32_t i = 0; i < fresh && i < seg->n_extents; i++)
 		n += im_load32_rlx(&seg->table[i].backed) != 0;
 	fresh = im_load32_rlx(&seg->h->space.used);
@@ -348,6 +358,15 @@ int im_space_free(struct im_seg *seg, uint32_t first, uint32_t last, uint32_t n,
 	    fmt_word_who(word) == self_slot(seg))
 		im_space_handed_over(seg);
 	return rc < 0 ? rc : 0;
+}
+
+int im_space_await(struct im_seg *seg, struct im_wait *wait)
+{
+	int rc = im_step_enter(seg, wait);
+
+	if (rc == 0)
+		im_step_leave(seg);
+	return rc;
 }
 
 /* Threads of one process count at once; never below 0, whatever the segment held. */

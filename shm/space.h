@@ -47,15 +47,22 @@ int im_space_free(struct im_seg *seg, uint32_t first, uint32_t last, uint32_t n,
  */
 void im_space_drop(struct im_seg *seg, uint32_t ext);
 
+/* Wait until the space lock was free once: 0; -EBUSY, -EINTR. Call without locks. */
+int im_space_await(struct im_seg *seg, struct im_wait *wait);
+
+/* Is an extent a page at least? Else its memory cannot be given back. */
+bool im_space_has_pages(const struct im_seg *seg);
+
 /*
  * im_space_punch() - the extent that has been free for longest gives its memory back to the
  * system; it is free again, without memory, behind all others
  *
- * Return: 1; 0 it had none; -ENOENT none is free; -EBUSY, -EINTR; -EUCLEAN.
+ * Return: 1; 0 it had none, or no page of its own; -ENOENT none is free; -EBUSY, -EINTR;
+ * -EUCLEAN.
  */
 int im_space_punch(struct im_seg *seg, struct im_wait *wait);
 
-/* Bytes of memory behind free extents. Cost: a walk of the table. */
+/* Bytes of memory behind free extents that can be given back. Cost: a walk of the table. */
 uint64_t im_space_idle(const struct im_seg *seg);
 
 /* PRIVATE extents that left by compare-and-swap (to a shard): lowers the owner's count. */

@@ -10,9 +10,11 @@
  * The links are not trusted: each is loaded once and bounded.
  */
 #include "window.h"
+#include "os.h"
+
+#include "os.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 static uint32_t next_of(const struct im_seg *seg, uint32_t ext)
 {
@@ -44,7 +46,7 @@ static int map_runs(struct im_seg *seg, int fd, uint32_t ext, uint32_t n, unsign
 		if (mmap(to, len, PROT_READ, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
 			 (off_t)(seg->extent_off + ((uint64_t)ext << seg->extent_shift))) ==
 		    MAP_FAILED)
-			return -errno;
+			return im_os_map_errno();
 		to += len;
 		n -= run;
 		ext = next;
@@ -66,14 +68,14 @@ int im_window_open(struct im_seg *seg, uint32_t first, uint32_t n, struct im_win
 		ret->mapped = 0;
 		return 0;
 	}
-	if (seg->extent_len < (uint32_t)sysconf(_SC_PAGESIZE))
+	if (seg->extent_len < im_os->page_len())
 		return -EINVAL;
 	fd = im_seg_fd(seg);
 	if (fd < 0)
 		return fd;
 	at = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (at == MAP_FAILED)
-		return -errno;
+		return im_os_map_errno();
 	r = map_runs(seg, fd, first, n, at);
 	if (r) {
 		munmap(at, len);

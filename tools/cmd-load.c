@@ -178,7 +178,8 @@ static void complain(struct load *l, const char *wrong)
 	char *shown = text_escape(wrong, strlen(wrong));
 
 	show_progress(l, true);
-	say(l->name, "%s:%llu: %s", l->file_name, (unsigned long long)l->line, shown);
+	say(l->name, "%s:%llu: %s", l->file_name, (unsigned long long)l->line,
+	    shown ? shown : "?");
 	free(shown);
 	l->n_failed++;
 }
@@ -250,10 +251,10 @@ static int load_file(struct load *l, FILE *file, bool keep_going)
 		ok = load_line(l, line, (size_t)len);
 		show_progress(l, false);
 	}
-	if (ok && !feof(file)) {
+	if ((ok || keep_going) && !feof(file)) {
 		say(l->name, "%s: %s", l->file_name, strerror(errno));
 		ok = false;
-	} else if (ok) {
+	} else if (ok || keep_going) {
 		ok = load_end(l);
 	}
 	free(line);

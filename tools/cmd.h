@@ -23,6 +23,7 @@
 	X(stat)                                                                                \
 	X(check)                                                                               \
 	X(inspect)                                                                             \
+	X(repair)                                                                              \
 	X(tune)                                                                                \
 	X(compact)                                                                             \
 	X(dump)                                                                                \

@@ -140,6 +140,7 @@ int main(int argc, char **argv)
 	const struct verb *verb;
 	struct args a;
 
+	out_start();
 	if (!word) {
 		help(stderr);
 		return USAGE;

@@ -26,6 +26,20 @@ _Noreturn void die_nomem(void)
 	exit(BAD);
 }
 
+static void *json_memory(size_t len)
+{
+	void *p = malloc(len);
+
+	if (!p)
+		die_nomem();
+	return p;
+}
+
+void out_start(void)
+{
+	json_set_alloc_funcs(json_memory, free);
+}
+
 void say(const char *name, const char *fmt, ...)
 {
 	char *shown = name ? text_escape(name, strlen(name)) : NULL;

@@ -31,6 +31,9 @@ int say_error(const char *name, const void *key, size_t key_len, int rc);
 /* For what cannot be gone on without. */
 _Noreturn void die_nomem(void);
 
+/* At the start: or JSON without a member that found no memory would be printed as if whole. */
+void out_start(void);
+
 /* Bytes to stdout: as they are, coded, or with what a terminal should not see escaped. */
 void out_bytes(const void *bytes, size_t len);
 void out_coded(enum text_code code, const void *bytes, size_t len);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "out.h"
 #include "text.h"
 
 static const char base64_digits[] =
@@ -174,14 +175,16 @@ void *text_decode(enum text_code code, const char *text, size_t *ret_len)
 {
 	size_t len = strlen(text);
 	unsigned char *out = malloc(len + 1);
-	bool ok = out != NULL;
+	bool ok = true;
 
-	if (ok && code == TEXT_RAW) {
+	if (!out)
+		die_nomem(); /* NULL says that the text is none */
+	if (code == TEXT_RAW) {
 		memcpy(out, text, len);
 		*ret_len = len;
-	} else if (ok && code == TEXT_HEX) {
+	} else if (code == TEXT_HEX) {
 		ok = decode_hex(text, out, ret_len);
-	} else if (ok) {
+	} else {
 		ok = decode_base64(text, out, ret_len);
 	}
 	if (ok)

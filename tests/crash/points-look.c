@@ -7,7 +7,10 @@
 #include "map.h"
 #include "space.h"
 
+#define MORE_EACH 16u /* states, of which one is looked at as after a kill */
+
 static const char *stage;
+static bool happened; /* a key that was old before the take-over is new */
 
 static void complain(uint32_t i, const struct points_seen *s)
 {
@@ -53,6 +56,7 @@ static void look_at_keys(struct ipcmap *m, bool early)
 			first = new;
 		if (first != new && !points_scenario->loose)
 			complain(i, &s); /* all of a step or nothing */
+		happened |= !early && new && same(&points->early[i], &points->before[i]);
 		if (early)
 			points->early[i] = s;
 		else if (same(&points->early[i], &points->after[i]) && !new)
@@ -160,40 +164,126 @@ void points_write_on(struct ipcmap *m)
 	}
 }
 
-int points_child_look(void *arg)
+void points_write_once(struct ipcmap *m)
+{
+	uint64_t seen = 0;
+	uint32_t id = POINTS_NEW;
+
+	for (; seen != (UINT64_C(1) << m->n_shards) - 1; id++) {
+		uint64_t shard = UINT64_C(1) << im_map_shard(m, points_hash_of(m, id));
+		int r = seen & shard ? IPCMAP_LIMIT : points_store(m, id, 60, 1, 0);
+
+		seen |= shard;
+		T_MUST(r == IPCMAP_LIMIT || (r == 0 && points_del(m, id) == 0));
+	}
+}
+
+/* ---- looks ---- */
+
+static struct ipcmap *attach(unsigned flags)
 {
 	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
-	struct ipcmap_stat st = {.struct_size = sizeof(st)};
 	struct ipcmap *m;
 
-	(void)arg;
-	o.flags = IPCMAP_RDONLY;
-	stage = "read-only";
-	memset(points->early, 0xff, sizeof(points->early));
+	o.flags = flags;
 	T_MUST(ipcmap_open(points_name, &o, &m) == 0);
+	return m;
+}
+
+static uint64_t count_entries(struct ipcmap *m)
+{
+	uint64_t n = 0;
+
+	T_MUST(ipcmap_entries(m, &n) == 0);
+	return n;
+}
+
+/* Nobody has taken over: every key can be read, and how many there are is told. */
+static struct ipcmap *look_before(void)
+{
+	struct ipcmap *m = attach(IPCMAP_RDONLY);
+
+	stage = "read-only";
+	happened = false;
+	memset(points->early, 0xff, sizeof(points->early));
 	look_at_keys(m, true);
+	T_MUST(points_look(m, POINTS_NOBODY).r == IPCMAP_NOTFOUND);
+	return m;
+}
+
+static void look_after(struct ipcmap *m, bool scan)
+{
+	must_be_sound(m);
+	look_at_keys(m, false);
+	if (scan)
+		look_by_scan(m);
+	nothing_is_lost(m);
+}
+
+static void clear_and_go_on(struct ipcmap *m)
+{
+	stage = "cleared";
+	T_MUST(ipcmap_clear(m) == 0);
+	must_be_sound(m);
+	points_write_on(m);
+	must_be_sound(m);
+}
+
+int points_child_look(void *arg)
+{
+	struct ipcmap_stat st = {.struct_size = sizeof(st)};
+	struct ipcmap *m = look_before();
+
+	(void)arg;
 	look_by_scan(m);
 	T_MUST(ipcmap_stat(m, &st) == 0);
 	ipcmap_close(m);
 	stage = "attached";
-	T_MUST(ipcmap_open(points_name, NULL, &m) == 0);
+	m = attach(0);
 	look_at_keys(m, false);
 	stage = "recovered";
-	must_be_sound(m);
-	look_at_keys(m, false);
-	look_by_scan(m);
-	nothing_is_lost(m);
+	look_after(m, true);
 	if (points->kill_at % 2) {
 		stage = "written again";
 		points_write_on(m);
 		must_be_sound(m);
 		look_at_keys(m, false);
 	}
-	stage = "cleared";
-	T_MUST(ipcmap_clear(m) == 0);
-	must_be_sound(m);
-	points_write_on(m);
-	must_be_sound(m);
+	clear_and_go_on(m);
 	ipcmap_close(m);
 	return 0;
+}
+
+/*
+ * Every state is read before and after the take-over, and checked. The take-over is a write
+ * in one of two, a check in the other; in few of them there is more.
+ */
+void points_look_at_state(void)
+{
+	uint32_t n = points->kill_at;
+	bool writes = n % 2, more = n % MORE_EACH == 0;
+	struct ipcmap *m = look_before();
+	uint64_t entries = count_entries(m), found;
+
+	if (more)
+		look_by_scan(m);
+	if (more)
+		points_count_reads(m);
+	ipcmap_close(m);
+	m = attach(0);
+	stage = writes ? "written" : "recovered";
+	if (writes)
+		points_write_once(m);
+	look_after(m, more);
+	/* what an armed list says was told before, but where an extent may keep it from happening */
+	found = count_entries(m);
+	if (!writes && found != entries && !happened) {
+		fprintf(stderr, "\n%s: state %u: %llu entries were told, there are %llu",
+			points_scenario->name, n, (unsigned long long)entries,
+			(unsigned long long)found);
+		_exit(1);
+	}
+	if (more)
+		clear_and_go_on(m);
+	ipcmap_close(m);
 }

@@ -2,143 +2,391 @@
 /*
  * points-step.c - without crash points: instruction by instruction
  *
- * Every state of the bytes is there to be looked at, so all steps are tried that are seen
- * within a time; what is looked at becomes rarer from state to state.
+ * A child operates under the trap flag (trace.c); other processes look at every state that
+ * it makes (states.c). Then successors take over from some of the states, under the trap flag
+ * too, and the states that they make are looked at.
+ *
+ * STEP=all in the environment: every instruction of every operation, every state, by a writer
+ * in owner slot 1 and, unless that made very many, by one in slot 2. Slot 1 is what a
+ * successor claims, and so cleans up after; the owner of slot 2 is judged by its byte, and
+ * swept. Else it is a sample that takes a fraction of a second: so many instructions, calls of
+ * other libraries as one, fewer and fewer of the states.
  */
-#include "points.h"
+#include "trace.h"
 
-#if !HAVE_POINTS
+#if TRACE_CAN
 
 #include "map.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
 
-#define STEPPING_MS 400u  /* for one operation; those of many steps are seen in part */
-#define STATES_ALL 24u	  /* looked at from the start; then fewer and fewer */
-#define COPY_LINE 1000000 /* stands for the copy in its name; no scenario has that line */
+#define SAMPLE_STEPS 2000u
+#define SAMPLE_ALL 8u	 /* states looked at from the start; then fewer and fewer */
+#define PAYLOAD_EACH 32u /* states that only fill what nothing names: two of so many */
+#define NESTED_ALL 6u	 /* states of an operation from which successors start, at least */
+#define TWICE_MAX 8000u	 /* states of an operation that is gone through twice */
+#define NESTED_LINE 1000100
+#define HASHES (1u << 20)
+#define CHILD_SEC 500 /* a traced process is slow */
+/* Instructions of one get: so many, and so many for each byte. */
+#define READ_MAX 6000u
+#define READ_EACH 12u
+#define READS 3u /* keys of the step in flight */
 
+bool points_step_all;
+
+static bool traced;
+static struct trace_journal *journal, *journal_nested;
+static uint64_t *hashes; /* states that were looked at */
+
+void points_step_in(void)
+{
+	if (traced)
+		trace_on();
+}
+
+int points_step_out(int r)
+{
+	if (traced)
+		trace_off();
+	return r;
+}
+
+/* ---- children ---- */
+
+static struct ipcmap *open_traced(bool opening, struct trace_journal *j)
+{
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+	struct trace_plan plan = {.path = points_path,
+				  .len = j->len,
+				  .most = points_step_all ? 0 : SAMPLE_STEPS,
+				  .in_steps = !points_step_all || j == journal_nested,
+				  .acked = &points->acked};
+	struct ipcmap *m;
+
+	o.deadline_ns = IPCMAP_FOREVER;
+	if (opening) {
+		int r;
+
+		/* so that the linker has found what is called */
+		o.flags = IPCMAP_RDONLY;
+		T_MUST(ipcmap_open(points_name, &o, &m) == 0);
+		ipcmap_close(m);
+		o.flags = 0;
+		trace_begin(j, &plan);
+		trace_on();
+		r = ipcmap_open(points_name, &o, &m);
+		trace_off();
+		T_MUST(r == 0);
+	} else {
+		T_MUST(ipcmap_open(points_name, &o, &m) == 0);
+		for (uint32_t i = 0; i < points->n; i++)
+			points_look(m, points->id[i]);
+		trace_begin(j, &plan);
+		trace_mapped(m->seg->base, m->seg->len, 0);
+	}
+	traced = true;
+	return m;
+}
+
+/* The last states are of the detachment. */
 static int child_traced(void *arg)
 {
 	struct ipcmap *m;
 
 	(void)arg;
 	points->acked = 0;
-	T_MUST(ipcmap_open(points_name, NULL, &m) == 0);
-	for (uint32_t i = 0; i < points->n; i++)
-		points_look(m, points->id[i]);
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-		return 77;
-	points_traced = true;
-	points_run_steps(m);
-	points_traced = false;
-	points->done = 1;
+	m = open_traced(points_scenario->opening, journal);
+	if (points_run_steps(m))
+		return 1;
+	points_step_in();
+	ipcmap_close(m);
+	points_step_out(0);
 	return 0;
 }
 
-/* What the copies hold: all but counter lines, which say nothing about the map. */
-struct window {
-	unsigned char *now; /* mapped */
-	unsigned char *was;
-	uint64_t len;
-	uint64_t line_off, line_end;
-};
-
-static bool changed(struct window *win)
+/* Takes over all locks that the dead one may have held, and frees its extents. */
+static int child_succeed(void *arg)
 {
-	if (memcmp(win->now, win->was, win->line_off) == 0 &&
-	    memcmp(win->now + win->line_end, win->was + win->line_end,
-		   win->len - win->line_end) == 0)
+	struct ipcmap *m = open_traced(true, journal_nested);
+
+	(void)arg;
+	points_write_once(m);
+	points_step_in();
+	T_MUST(points_step_out(ipcmap_snapshot_drop(m, "none")) == IPCMAP_NOTFOUND);
+	points_step_in();
+	im_owner_sweep(m->seg);
+	points_step_out(0);
+	return 0;
+}
+
+/* In owner slot 1, so that the next is in slot 2. */
+static int child_stay(void *arg)
+{
+	struct ipcmap *m;
+
+	T_MUST(ipcmap_open(points_name, NULL, &m) == 0);
+	t_gate_pass(arg);
+	alarm(0);
+	pause();
+	return 1;
+}
+
+bool points_run_slowly(int (*fn)(void *arg))
+{
+	pid_t pid = t_fork();
+	int status;
+
+	if (pid == 0) {
+		alarm(CHILD_SEC);
+		_exit(fn(NULL));
+	}
+	return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+void points_count_reads(struct ipcmap *m)
+{
+	static unsigned char buf[LOAD_CAP * 4];
+	unsigned char key[POINTS_FAR_LEN];
+
+	for (uint32_t i = 0, left = READS; i <= points->n; i++) {
+		bool nobody = i == points->n;
+		uint32_t id = nobody ? POINTS_NOBODY : points->id[i];
+		size_t n = points_make_key(id, key), len = 0;
+		uint64_t count = 0;
+
+		if (id == POINTS_SNAPSHOT ||
+		    (!nobody && (!left || points->step[i] != (int)points->acked)))
+			continue;
+		left -= left > 0;
+		trace_count_on(&count);
+		ipcmap_get(m, key, n, buf, sizeof(buf), &len);
+		trace_count_off();
+		if (count > READ_MAX + READ_EACH * (len + n))
+			fprintf(stderr, "\n%s: a get of key %u took %llu instructions",
+				points_scenario->name, id, (unsigned long long)count);
+		T_MUST(count <= READ_MAX + READ_EACH * (len + n));
+	}
+}
+
+/* ---- which states ---- */
+
+static bool is_new(uint64_t hash)
+{
+	uint64_t i = hash % HASHES;
+
+	hash = hash ? hash : 1;
+	for (; hashes[i] && hashes[i] != hash; i = (i + 1) % HASHES)
+		continue;
+	if (hashes[i] == hash)
 		return false;
-	memcpy(win->was, win->now, win->len);
+	hashes[i] = hash;
 	return true;
 }
 
-static void look_at_copy(struct window *win, uint64_t file_len, uint32_t *states, uint32_t *bad)
+static uint32_t select_states(struct trace_journal *j)
 {
-	const char *real = points_path, *real_name = points_name;
-	struct points_image im = {.len = file_len, .n = win->len, .p = win->was};
+	uint32_t n = 0, run = 0, tried = 0;
 
-	points_path = t_path(COPY_LINE);
-	points_name = points_path + strlen("/dev/shm");
-	points_store_image(points_path, &im);
-	++*states;
-	points->kill_at = *states;
-	if (!points_run(points_child_look, 0)) {
-		CU_FAIL("a state between two instructions is wrong");
-		++*bad;
+	for (uint32_t i = 0; i < j->n_states; i++) {
+		struct trace_state *s = &j->state[i];
+
+		run = s->payload ? run + 1 : 0;
+		s->look = s->look && run % PAYLOAD_EACH <= 1;
+		n += s->look;
+		s->look = s->look && (points_step_all || n % (n / SAMPLE_ALL + 1) == 0) &&
+			  is_new(s->hash + s->acked * UINT64_C(0x9e3779b97f4a7c15));
+		tried += s->look;
 	}
-	unlink(points_path);
-	points_path = real;
-	points_name = real_name;
+	return tried;
 }
 
-static uint32_t step_through(uint32_t *ret_tried)
+bool points_look_at_journal(struct trace_journal *j, const struct states_plan *plan,
+			    uint32_t *tried)
 {
-	uint32_t n = 0, tried = 0, bad = 0;
-	struct window win = {0};
-	struct fmt_header *h;
-	struct stat st;
-	uint64_t end;
-	int status, fd = open(points_path, O_RDWR);
-	pid_t pid;
+	*tried += select_states(j);
+	CU_ASSERT(!j->blind);
+	CU_ASSERT(!j->cut || !points_step_all);
+	points_total.instructions += j->n_steps;
+	if (states_look(j, plan) == 0)
+		return true;
+	CU_FAIL("a state between two instructions is wrong");
+	return false;
+}
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		abort();
-	win.now = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
-	h = (struct fmt_header *)(void *)win.now;
-	win.line_off = h->line_off;
-	win.line_end = h->user_off;
-	points->done = points->outside = 0;
-	pid = t_run(child_traced, NULL);
-	waitpid(pid, &status, 0);
-	if (!WIFSTOPPED(status)) {
-		munmap(win.now, (size_t)st.st_size);
-		return 0;
-	}
-	win.len = h->extent_off + ((uint64_t)(h->space.fresh + 8) << h->extent_shift);
-	win.len = win.len < (uint64_t)st.st_size ? win.len : (uint64_t)st.st_size;
-	win.was = malloc(win.len);
-	memcpy(win.was, win.now, win.len);
-	end = t_now_ms() + STEPPING_MS;
-	while (!im_load32_acq(&points->done) && bad < 3 && t_now_ms() < end) {
-		bool out = im_load32_acq(&points->outside);
+static void look(const struct trace_state *s)
+{
+	(void)s;
+	points_look_at_state();
+}
 
-		points->outside = 0;
-		if (ptrace(out ? PTRACE_CONT : PTRACE_SINGLESTEP, pid, NULL, NULL) < 0 ||
-		    waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
-			break;
-		if (!changed(&win))
+static bool look_at(struct trace_journal *j, uint32_t *tried)
+{
+	static const struct states_plan plan = {.look = look};
+
+	trace_mark(j);
+	return points_look_at_journal(j, &plan, tried);
+}
+
+/* ---- successors ---- */
+
+static bool succeed_from(uint32_t state, uint32_t *made, uint32_t *tried)
+{
+	const char *path = points_path, *name = points_name;
+	struct points_image im;
+	bool good;
+
+	states_image(journal, state, &im);
+	points_path = t_path(NESTED_LINE);
+	points_name = points_path + strlen("/dev/shm");
+	points_store_image(points_path, &im);
+	free(im.p);
+	points->acked = journal->state[state].acked;
+	good = points_run_slowly(child_succeed);
+	if (!good)
+		fprintf(stderr, "\n%s: a successor fails", points_scenario->name);
+	CU_ASSERT(good);
+	good = good && look_at(journal_nested, tried);
+	*made += journal_nested->n_states;
+	if (!good)
+		fprintf(stderr, "\n%s: this was a successor, from state %u\n",
+			points_scenario->name, state + 1);
+	unlink(points_path);
+	points_path = path;
+	points_name = name;
+	return good;
+}
+
+/*
+ * From each place that makes states, once for each slot and kind of state; and from some of
+ * each operation.
+ */
+static void let_succeed(unsigned char **seen_at, uint32_t *made, uint32_t *tried)
+{
+	uint32_t stride = journal->n_states / NESTED_ALL + 1;
+	unsigned char *seen;
+
+	if (!points_step_all)
+		return;
+	if (!*seen_at)
+		*seen_at = calloc(TRACE_KINDS, trace_text_len());
+	seen = *seen_at;
+	for (uint32_t i = 0; i < journal->n_states; i++) {
+		const struct trace_state *s = &journal->state[i];
+		uint64_t place = (uint64_t)s->pc * TRACE_KINDS + s->kind;
+		bool first = !seen[place];
+
+		if ((s->payload || !first) && i % stride != stride / 2)
 			continue;
-		if (++n, n % (n / STATES_ALL + 1))
-			continue;
-		end -= t_now_ms();
-		look_at_copy(&win, (uint64_t)st.st_size, &tried, &bad);
-		end += t_now_ms();
+		seen[place] = 1;
+		if (!succeed_from(i, made, tried))
+			return;
 	}
-	t_kill(pid);
-	munmap(win.now, (size_t)st.st_size);
-	free(win.was);
-	*ret_tried = tried;
-	return n;
+}
+
+/* ---- */
+
+static void operate(const struct points_image *start, bool second, uint32_t *tried,
+		    uint32_t *made, uint32_t *nested)
+{
+	static unsigned char *seen[2];
+	struct t_gate gate;
+	pid_t first = 0;
+	bool good;
+
+	points_store_image(points_path, start);
+	if (second) {
+		t_gate_open(&gate);
+		first = t_run(child_stay, &gate);
+		t_gate_wait(&gate);
+		t_gate_close(&gate);
+	}
+	good = points_run_slowly(child_traced);
+	if (first)
+		t_kill(first);
+	if (!good)
+		CU_FAIL("the operation fails when it is traced");
+	if (good && look_at(journal, tried))
+		let_succeed(&seen[second], made, nested);
+}
+
+/* For tests/step/blocks.py: a line for each instruction, its address in the program. */
+static void write_seen(void)
+{
+	FILE *f = fopen(BUILD "/step.seen", "a");
+
+	for (uint64_t i = 0; f && i < trace_text_len(); i++)
+		if (trace_seen[i])
+			fprintf(f, "%llx\n", (unsigned long long)i);
+	if (!f || fclose(f))
+		perror(BUILD "/step.seen");
+}
+
+struct trace_journal *points_journal(uint64_t len)
+{
+	if (!journal) {
+		points_step_all = getenv("STEP") && strcmp(getenv("STEP"), "all") == 0;
+		if (points_step_all)
+			atexit(write_seen);
+		trace_seen = t_shared(trace_text_len());
+		journal = trace_new();
+		journal_nested = trace_new();
+		hashes = calloc(HASHES, sizeof(*hashes));
+	}
+	memset(hashes, 0, HASHES * sizeof(*hashes));
+	trace_renew(journal, len);
+	trace_renew(journal_nested, len);
+	return journal;
 }
 
 void points_step_over(const struct points_image *start)
 {
-	uint32_t n, tried = 0;
+	uint32_t states, tried = 0, made = 0, nested = 0;
 
-	points_store_image(points_path, start);
-	n = step_through(&tried);
-	if (!n) {
-		t_skip("ptrace is not permitted");
-		return;
+	points_journal(start->len);
+	operate(start, false, &tried, &made, &nested);
+	states = journal->n_states;
+	if (points_step_all && !points_scenario->opening && states < TWICE_MAX) {
+		operate(start, true, &tried, &made, &nested);
+		states += journal->n_states;
 	}
-	points_total.passed += n;
-	points_total.tried += tried;
-	printf("\n    %-44s %5u states, %4u tried ", points_scenario->name, n, tried);
+	points_total.nested += nested;
+	points_report_states(states, tried);
+	if (made)
+		printf("; of successors %6u, %6u tried ", made, nested);
 }
+
+void points_report_states(uint32_t states, uint32_t tried)
+{
+	points_total.passed += states;
+	points_total.tried += tried;
+	points_done(points_scenario->name, states);
+	printf("\n    %-44s %6u states, %6u tried ", points_scenario->name, states, tried);
+	CU_ASSERT(states >= 1);
+}
+
+#else
+
+void points_step_in(void)
+{
+}
+
+int points_step_out(int r)
+{
+	return r;
+}
+
+void points_count_reads(struct ipcmap *m)
+{
+	(void)m;
+}
+
+#if !HAVE_POINTS
+void points_step_over(const struct points_image *start)
+{
+	(void)start;
+	t_skip("needs x86-64");
+}
+#endif
 
 #endif

@@ -9,9 +9,7 @@
  * whole; what was acknowledged must be there; check must find nothing; the shard must work.
  * Some of these states are given to a successor that is killed in its turn.
  *
- * In builds without crash points the operation is single-stepped instead: every time an
- * instruction has changed the segment, the bytes are copied to another file, where nobody
- * holds the owner's lock, so that its owner is dead there; and are looked at in the same way.
+ * In builds without crash points the operation is single-stepped instead: points-step.c.
  */
 #include "points.h"
 
@@ -23,6 +21,7 @@
 #include <sys/stat.h>
 
 #define NAMES 128u
+#define SCENARIOS_MAX 256u
 /*
  * Kills at points of one name, in each operation; under valgrind, in all of them together.
  * Beyond that so many of an operation's points are tried as are told here.
@@ -41,7 +40,6 @@ struct points *points;
 const struct points_scenario *points_scenario;
 const char *points_path, *points_name;
 struct points_total points_total;
-bool points_traced;
 
 static struct names *names;
 
@@ -158,19 +156,6 @@ uint32_t points_n_names(void)
 
 /* ---- children ---- */
 
-void points_step_in(void)
-{
-	if (points_traced)
-		raise(SIGSTOP);
-}
-
-int points_step_out(int r)
-{
-	if (points_traced)
-		im_store32_rel(&points->outside, 1);
-	return r;
-}
-
 static int child_prepare(void *arg)
 {
 	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
@@ -245,6 +230,29 @@ static int child_succeed(void *arg)
 
 /* ---- the parent ---- */
 
+static struct {
+	const char *name;
+	uint32_t n;
+} ran[SCENARIOS_MAX];
+static uint32_t n_ran;
+
+void points_done(const char *name, uint32_t n)
+{
+	if (n_ran == SCENARIOS_MAX)
+		abort();
+	ran[n_ran].name = name;
+	ran[n_ran++].n = n;
+}
+
+uint32_t points_of(const char *name)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < n_ran; i++)
+		n += strcmp(ran[i].name, name) == 0 ? ran[i].n : 0;
+	return n;
+}
+
 bool points_run(int (*fn)(void *arg), uint32_t arg)
 {
 	return t_ok(t_run(fn, &arg));
@@ -301,6 +309,7 @@ static void kill_at_points(const struct points_image *start)
 	uint32_t stride = n / SPREAD + 1;
 
 	points_total.passed += n;
+	points_done(points_scenario->name, n);
 	for (uint32_t k = 1; k <= n && k <= POINTS_MAX && failed < 3; k++) {
 		bool nested = n / NESTED_FIRST && k % (n / NESTED_FIRST) == 1;
 
@@ -322,15 +331,20 @@ static void kill_at_points(const struct points_image *start)
 }
 #endif
 
-void points_kill_everywhere(const struct points_scenario *scenario, int line)
+void points_begin(void)
 {
-	struct points_image start;
-
 	if (!points) {
 		points = t_shared(sizeof(*points));
 		names = t_shared(sizeof(*names));
 	}
 	memset(points, 0, sizeof(*points));
+}
+
+void points_kill_everywhere(const struct points_scenario *scenario, int line)
+{
+	struct points_image start;
+
+	points_begin();
 	points_total.ran++;
 	points_scenario = scenario;
 	points_path = t_path(line);
@@ -344,10 +358,7 @@ void points_kill_everywhere(const struct points_scenario *scenario, int line)
 #if HAVE_POINTS
 		kill_at_points(&start);
 #else
-		if (points_scenario->opening)
-			t_skip("needs crash points");
-		else
-			points_step_over(&start);
+		points_step_over(&start);
 #endif
 	}
 	free(start.p);

@@ -18,6 +18,7 @@
 #define POINTS_FAR_LEN 5000u
 #define POINTS_NEW 150000u	/* what successors write */
 #define POINTS_SNAPSHOT 199999u /* not a key: the current version of a snapshot table */
+#define POINTS_NOBODY 199998u	/* a key that is never there */
 #define POINTS_MAX 8192u
 
 /* What a get of a key told. */
@@ -36,8 +37,6 @@ struct points {
 	uint16_t index_of[POINTS_IDS]; /* 1 + index */
 	uint32_t next_id;
 	uint32_t acked; /* steps that returned */
-	uint32_t done;
-	uint32_t outside;	 /* a stepped call of the library has returned */
 	uint32_t count;		 /* points that were passed */
 	uint32_t kill_at;	 /* 0: never */
 	uint8_t seq[POINTS_MAX]; /* numbers of their names, in order */
@@ -65,9 +64,14 @@ struct points_total {
 	uint32_t ran;
 	uint32_t passed; /* points, or states between instructions */
 	uint32_t tried;
-	uint32_t nested; /* kills of successors */
+	uint32_t nested; /* kills of successors, or states that they made */
+	uint64_t instructions;
 };
 extern struct points_total points_total;
+/* A scenario ran, with so many points or states. */
+void points_done(const char *name, uint32_t n);
+/* 0: it did not. */
+uint32_t points_of(const char *name);
 
 /* The test points__<fn>, to be listed in the suite's table. */
 #define SCENARIO(fn, ...)                                                                      \
@@ -81,6 +85,8 @@ extern struct points_total points_total;
 		points_kill_everywhere(&s, __LINE__);                                          \
 	}
 void points_kill_everywhere(const struct points_scenario *scenario, int line);
+/* What a test that is no scenario begins with. */
+void points_begin(void);
 
 /* ---- keys and values ---- */
 
@@ -133,13 +139,17 @@ struct points_image {
 struct points_image points_load_image(const char *path);
 void points_store_image(const char *path, const struct points_image *im);
 
-extern bool points_traced; /* in the child that is single-stepped */
 int points_run_steps(struct ipcmap *m);
 void points_step_over(const struct points_image *start);
 
 /* In a child: all is as it must be after the kill. */
 int points_child_look(void *arg);
-/* Write in every shard. A map made full by its scenario may refuse. */
+/* The same for many states in one process: not all of it for each. */
+void points_look_at_state(void);
+/* A get needs no more instructions than it should. */
+void points_count_reads(struct ipcmap *m);
+/* Write in every shard, which takes it over. A map made full by its scenario may refuse. */
 void points_write_on(struct ipcmap *m);
+void points_write_once(struct ipcmap *m);
 
 #endif

@@ -2,21 +2,15 @@
 /*
  * t-kill.c - processes under load are killed at random; an oracle knows what must be there
  *
- * Eight workers write, each its own keys, and read everybody's. Beside the map lies the
- * oracle: for each key the number of the last write that was begun and of the last that was
- * acknowledged. What write number n of a key stores follows from n, so whoever reads a value,
- * or finds none, can tell whether that may be. A worker that starts after a kill first looks
- * at its keys: each must be as its last acknowledged write left it or as the one in flight.
- *
- * A write in flight when its writer is killed may still happen later: when a successor takes
- * the shard over. Until then both are right, and all in between when the key's next write was
- * killed as well; what was seen stays, or gives way to a later one.
+ * Eight workers write, each its own keys, and read everybody's. What must be there is known
+ * to the oracle (oracle.h). A worker that starts after a kill first looks at its keys: each
+ * must be as its last acknowledged write left it or as one in flight.
  *
  * Three are killed at a time, so successors die too. Half of the kills are of any worker at any
  * moment; the other half are of one that is seen to hold a shard's lock for longer than it
  * works, since it was preempted there. Take-overs are counted in the map.
  */
-#include "load.h"
+#include "oracle.h"
 
 #include "map.h"
 #include "owner.h"
@@ -28,39 +22,13 @@
 #define KEYS (WORKERS * KEYS_EACH)
 #define AT_ONCE 3u
 #define KILLS T_AMOUNT(1000u, 200u, 100u)
-#define TAKEOVERS T_AMOUNT(300u, 30u, 10u)
+#define TAKEOVERS T_AMOUNT(150u, 30u, 10u)
 #define PAUSE_US T_AMOUNT(6000u, 6000u, 100000u) /* at most, between kills */
-#define LIMIT_S T_AMOUNT(50u, 120u, 120u)
-
-struct cell {
-	uint64_t begun;
-	uint64_t done;
-};
-
-struct oracle {
-	struct cell cell[KEYS];
-	uint64_t reads, hits, writes, busy;
-	uint64_t wrong; /* values torn, foreign, too old or too new */
-	uint64_t lost;	/* an acknowledged write that is not there */
-	uint64_t errors;
-	int last_error;
-	uint32_t stop;
-};
+#define LIMIT_S 240u				 /* a busy machine kills slowly */
 
 static struct oracle *o;
+static uint32_t *stop;
 static const char *name;
-
-static size_t make_key(uint32_t k, char *key)
-{
-	return (size_t)sprintf(key, "kill/%u/%s", k,
-			       k % 3 ? "x" : "a-key-that-is-longer-than-most");
-}
-
-/* What write @n of a key is. 0: nothing was ever written. */
-static bool is_delete(uint64_t n)
-{
-	return n == 0 || n % 7 == 3;
-}
 
 static uint32_t length_of(uint32_t k, uint64_t n)
 {
@@ -72,109 +40,30 @@ static uint32_t length_of(uint32_t k, uint64_t n)
 	return LOAD_MIN + (uint32_t)(x % 1900);
 }
 
-/* Is a result of get possible when write number was in [from, to]? */
-static bool possible(uint32_t k, int r, const unsigned char *buf, size_t len, uint64_t from,
-		     uint64_t to)
+static struct oracle_store store_of(struct ipcmap *m)
 {
-	uint64_t n;
+	struct oracle_store s = oracle_ipcmap;
 
-	if (r == IPCMAP_NOTFOUND) {
-		for (n = from; n <= to; n++)
-			if (is_delete(n))
-				return true;
-		return false;
-	}
-	return r == 0 && load_is(buf, len, k, k % WORKERS, &n) && n >= from && n <= to &&
-	       !is_delete(n) && len == length_of(k, n);
-}
-
-static void count(uint64_t *counter)
-{
-	im_add_rlx(counter, 1);
-}
-
-/* Anybody's key, at any time. */
-static void read_one(struct ipcmap *m, uint32_t k)
-{
-	unsigned char buf[LOAD_CAP];
-	char key[64];
-	size_t len = 0, n = make_key(k, key);
-	uint64_t from = im_load_acq(&o->cell[k].done);
-	int r = ipcmap_get(m, key, n, buf, sizeof(buf), &len);
-
-	im_full_barrier();
-	count(&o->reads);
-	if (r == IPCMAP_BUSY) {
-		count(&o->busy);
-		return;
-	}
-	if (r == 0)
-		count(&o->hits);
-	if (!possible(k, r, buf, len, from, im_load_acq(&o->cell[k].begun)))
-		count(r == IPCMAP_NOTFOUND ? &o->lost : &o->wrong);
-}
-
-static void write_one(struct ipcmap *m, uint32_t k)
-{
-	static unsigned char buf[LOAD_CAP];
-	struct cell *c = &o->cell[k];
-	uint64_t n = im_load_rlx(&c->begun) + 1;
-	char key[64];
-	size_t key_len = make_key(k, key);
-	int r;
-
-	im_store_rel(&c->begun, n);
-	if (is_delete(n)) {
-		r = ipcmap_del(m, key, key_len);
-		/* the writes since the last one acknowledged were killed, and never happened */
-		if (r == IPCMAP_NOTFOUND && possible(k, r, NULL, 0, c->done, n - 1))
-			r = 0;
-	} else {
-		load_make(buf, length_of(k, n), k, k % WORKERS, n);
-		r = ipcmap_put(m, key, key_len, buf, length_of(k, n), NULL);
-	}
-	if (r) {
-		count(&o->errors);
-		o->last_error = r;
-		return;
-	}
-	im_store_rel(&c->done, n);
-	count(&o->writes);
-}
-
-/* After kills: which write is it now? @last: the shards are recovered, so it is for good. */
-static void settle(struct ipcmap *m, uint32_t k, bool last)
-{
-	unsigned char buf[LOAD_CAP];
-	struct cell *c = &o->cell[k];
-	char key[64];
-	size_t len = 0, n = make_key(k, key);
-	uint64_t now = c->done;
-	int r = ipcmap_get(m, key, n, buf, sizeof(buf), &len);
-
-	while (now <= c->begun && !possible(k, r, buf, len, now, now))
-		now++;
-	if (now > c->begun)
-		count(r == IPCMAP_NOTFOUND ? &o->lost : &o->wrong);
-	else
-		im_store_rel(&c->done, now);
-	if (last)
-		im_store_rel(&c->begun, c->done);
+	s.arg = m;
+	return s;
 }
 
 static int work(void *arg)
 {
 	uint32_t me = *(uint32_t *)arg;
 	uint64_t x = 0x9e3779b97f4a7c15u ^ (uint64_t)getpid() << 20;
+	struct oracle_store s;
 	struct ipcmap *m;
 
 	T_MUST(load_open(name, 0, 0, 0, &m) == 0);
+	s = store_of(m);
 	for (uint32_t i = 0; i < KEYS_EACH; i++)
-		settle(m, i * WORKERS + me, false);
-	while (!im_load32_acq(&o->stop)) {
+		oracle_recall(o, &s, i * WORKERS + me, false);
+	while (!im_load32_acq(stop)) {
 		for (int i = 0; i < 3; i++)
-			write_one(m, (uint32_t)(load_random(&x) % KEYS_EACH) * WORKERS + me);
-		read_one(m, (uint32_t)(load_random(&x) % KEYS));
+			oracle_write(o, &s,
+				     (uint32_t)(load_random(&x) % KEYS_EACH) * WORKERS + me);
+		oracle_read(o, &s, (uint32_t)(load_random(&x) % KEYS));
 	}
 	ipcmap_close(m);
 	return 0;
@@ -216,21 +105,23 @@ static void compare(void)
 {
 	struct ipcmap_stat st = {.struct_size = sizeof(st)};
 	uint64_t there = 0, lost = o->lost, wrong = o->wrong;
+	struct oracle_store s;
 	struct ipcmap *m;
 	uint32_t k;
 
 	CU_ASSERT_FATAL(load_open(name, 0, 0, 0, &m) == 0);
+	s = store_of(m);
 	CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0);
 	for (k = 0; k < KEYS; k++)
-		settle(m, k, true);
+		oracle_recall(o, &s, k, true);
 	for (k = 0; k < KEYS; k++)
-		there += !is_delete(o->cell[k].done);
+		there += oracle_known(o, k)->content != ORACLE_NOTHING;
 	CU_ASSERT(o->lost == lost && o->wrong == wrong);
 	CU_ASSERT(ipcmap_stat(m, &st) == 0);
 	CU_ASSERT(st.entries == there);
 	for (k = 0; k < KEYS; k++)
-		if (!is_delete(o->cell[k].done))
-			write_one(m, k);
+		oracle_write(o, &s, k);
+	CU_ASSERT(o->errors == 0);
 	CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0);
 	ipcmap_close(m);
 }
@@ -243,7 +134,8 @@ static void kill__loses_nothing(void)
 	uint32_t kills = 0, aimed = 0;
 	pid_t pid[WORKERS];
 
-	o = t_shared(sizeof(*o));
+	o = oracle_make(KEYS, WORKERS, length_of);
+	stop = t_shared(sizeof(*stop));
 	name = T_NAME;
 	CU_ASSERT_FATAL(load_open(name, IPCMAP_CREATE, 4u << 20, 2, &m) == 0);
 	load_compress(m, 2000);
@@ -272,17 +164,18 @@ static void kill__loses_nothing(void)
 			pid[k] = start(k);
 		}
 	}
-	o->stop = 1;
+	*stop = 1;
 	for (uint32_t k = 0; k < WORKERS; k++)
 		CU_ASSERT(t_ok(pid[k]));
 	printf("\n    %u kills (%u of them of one that held a lock), %llu take-overs, %llu "
 	       "reads "
-	       "(%llu hits, %llu busy), %llu writes, %llu errors (last %d), %llu wrong, %llu "
-	       "lost, "
-	       "%.1f s, seed %llu ",
+	       "(%llu hits, %llu busy, %llu too slow to judge), %llu writes, %llu errors (last "
+	       "%lld), "
+	       "%llu wrong, %llu lost, %.1f s, seed %llu ",
 	       kills, aimed, (unsigned long long)takeovers(m), (unsigned long long)o->reads,
-	       (unsigned long long)o->hits, (unsigned long long)o->busy,
-	       (unsigned long long)o->writes, (unsigned long long)o->errors, o->last_error,
+	       (unsigned long long)o->hits, (unsigned long long)o->refused,
+	       (unsigned long long)o->unjudged, (unsigned long long)o->writes,
+	       (unsigned long long)o->errors, (long long)o->last_error,
 	       (unsigned long long)o->wrong, (unsigned long long)o->lost,
 	       (double)(t_now_ms() - t0) / 1000, (unsigned long long)seed);
 	CU_ASSERT(kills >= KILLS);
@@ -291,7 +184,8 @@ static void kill__loses_nothing(void)
 	ipcmap_close(m);
 	compare();
 	ipcmap_unlink(name);
-	t_shared_free(o, sizeof(*o));
+	t_shared_free(stop, sizeof(*stop));
+	oracle_free(o);
 }
 
 static CU_TestInfo tests[] = {

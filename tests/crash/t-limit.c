@@ -17,7 +17,7 @@
 
 #if defined(IM_CHECK) && IM_CHECK
 
-#define KILLS (T_SANITIZED ? 60u : 200u)
+#define KILLS T_AMOUNT(200u, 60u, 15u)
 
 static struct ipcmap *m;
 static const char *name;

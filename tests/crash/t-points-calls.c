@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * t-points-calls.c - killed in add, touch, delete by prefix, and compaction
+ * t-points-calls.c - killed in add, touch, compare and swap, delete by prefix, and compaction
  */
 #include "points.h"
 
 #include "os.h"
 
+#define HOUR (UINT64_C(3600) * 1000000000)
+
 static int add_to_1(struct ipcmap *m, uint32_t i)
 {
 	unsigned char key[20];
+	size_t n = points_make_key(1, key);
 	int64_t now;
 
 	(void)i;
-	return ipcmap_add(m, key, points_make_key(1, key), 17, NULL, &now);
+	points_step_in();
+	return points_step_out(ipcmap_add(m, key, n, 17, NULL, &now));
 }
 
 static void counter_under_many(struct ipcmap *m)
@@ -29,19 +33,105 @@ static int touch_1(struct ipcmap *m, uint32_t i)
 {
 	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
 	unsigned char key[20];
+	size_t n = points_make_key(1, key);
 
 	(void)i;
 	how.ttl_ns = IPCMAP_TTL_NONE;
-	return ipcmap_touch(m, key, points_make_key(1, key), &how);
+	points_step_in();
+	return points_step_out(ipcmap_touch(m, key, n, &how));
 }
 
 SCENARIO(touch, "touch", points_one_under_many, touch_1, 1, .least = 9)
 SCENARIO(touch_large, "touch, large value", points_one_large, touch_1, 1, .least = 9)
 
+/* Less than half of its life is left, so it is written. */
+static void short_life(struct ipcmap *m)
+{
+	points_put_many(m, 2, 8, 500);
+	points_note(1, 0);
+	T_MUST(points_store(m, 1, 60, 1, HOUR) == 0);
+}
+
+static int get_touch_1(struct ipcmap *m, uint32_t i)
+{
+	unsigned char buf[100], key[20];
+	struct ipcmap_value v = {.buf = buf, .cap = sizeof(buf)};
+	size_t n = points_make_key(1, key);
+
+	(void)i;
+	points_step_in();
+	return points_step_out(ipcmap_get_touch(m, key, n, 3 * HOUR, &v));
+}
+
+SCENARIO(get_touch, "get that touches", short_life, get_touch_1, 1, .least = 9)
+
+/* ---- what was there before ---- */
+
+/* The value of key 1, and room for what a call shows of it. */
+static struct ipcmap_value value_of_1(struct ipcmap *m)
+{
+	static unsigned char buf[20000];
+	struct ipcmap_value v = {.buf = buf, .cap = sizeof(buf)};
+	unsigned char key[20];
+
+	T_MUST(ipcmap_getx(m, key, points_make_key(1, key), &v) == 0);
+	return v;
+}
+
+static int swap_1(struct ipcmap *m, uint32_t i)
+{
+	struct ipcmap_value v = value_of_1(m);
+	unsigned char key[20];
+	size_t n = points_make_key(1, key);
+
+	(void)i;
+	points_step_in();
+	return points_step_out(ipcmap_putx(m, key, n, "swapped", 7, NULL, &v));
+}
+
+static int put_if_equal(struct ipcmap *m, uint32_t i)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	struct ipcmap_value v = value_of_1(m);
+	unsigned char key[20];
+	size_t n = points_make_key(1, key);
+
+	(void)i;
+	how.flags = IPCMAP_IF_EQUAL;
+	how.equal = v.buf;
+	how.equal_len = v.len;
+	points_step_in();
+	return points_step_out(ipcmap_put(m, key, n, "equal", 5, &how));
+}
+
+static int del_if_equal(struct ipcmap *m, uint32_t i)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	struct ipcmap_value v = value_of_1(m);
+	unsigned char key[20];
+	size_t n = points_make_key(1, key);
+
+	(void)i;
+	how.flags = IPCMAP_IF_EQUAL;
+	how.equal = v.buf;
+	how.equal_len = v.len;
+	points_step_in();
+	return points_step_out(ipcmap_delx(m, key, n, &how));
+}
+
+SCENARIO(swap, "put that shows a large value", points_one_large, swap_1, 1, .least = 20)
+SCENARIO(if_equal, "put, if equal", points_one_under_many, put_if_equal, 1, .least = 9)
+SCENARIO(if_equal_large, "put, if equal to a large value", points_one_large, put_if_equal, 1,
+	 .least = 20)
+SCENARIO(del_equal, "del, if equal", points_one_under_many, del_if_equal, 1, .least = 9)
+
+/* ---- many keys ---- */
+
 static int del_keys_1(struct ipcmap *m, uint32_t i)
 {
 	(void)i;
-	return ipcmap_del_prefix(m, "key-1", 5, NULL);
+	points_step_in();
+	return points_step_out(ipcmap_del_prefix(m, "key-1", 5, NULL));
 }
 
 static void thirty_of_1(struct ipcmap *m)
@@ -71,7 +161,8 @@ static int compact_all(struct ipcmap *m, uint32_t i)
 	os = im_os_real;
 	os.now = leap;
 	im_os = &os;
-	r = ipcmap_compact(m, NULL, NULL);
+	points_step_in();
+	r = points_step_out(ipcmap_compact(m, NULL, NULL));
 	im_os = &im_os_real;
 	return r;
 }
@@ -108,6 +199,11 @@ static CU_TestInfo tests[] = {
 	{"killed in an add of a new counter", points__add_new},
 	{"killed in a touch", points__touch},
 	{"killed in a touch of a large value", points__touch_large},
+	{"killed in a get that touches", points__get_touch},
+	{"killed in a put that shows what was there", points__swap},
+	{"killed in a put on the same value", points__if_equal},
+	{"killed in a put on the same large value", points__if_equal_large},
+	{"killed in a delete of the same value", points__del_equal},
 	{"killed in a delete by prefix", points__del_prefix},
 	{"killed in a compaction of buckets", points__merge},
 	{"killed in a compaction", points__compact},

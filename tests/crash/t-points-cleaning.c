@@ -26,6 +26,25 @@ static int put_ith(struct ipcmap *m, uint32_t i)
 
 SCENARIO(cleaning, "puts that clean and move", half_garbage, put_ith, 30, .least = 400)
 
+/* Large values among them, whose entries move and whose extents stay. */
+static void garbage_and_large(struct ipcmap *m)
+{
+	uint64_t x = 88172645463325252u;
+
+	for (uint32_t i = 1; i <= 480; i++)
+		points_put(m, i, i % 20 ? 900 : 3000, 1);
+	for (uint32_t i = 0; i < 1200; i++) {
+		uint32_t id = 1 + (uint32_t)(load_random(&x) % 480);
+
+		points_put(m, id, id % 20 ? 900 : 3000, 2 + i);
+	}
+	for (uint32_t i = 1; i <= 30; i++)
+		points_note(i, (int)i - 1);
+}
+
+SCENARIO(cleaning_large, "puts that move entries of large values", garbage_and_large, put_ith,
+	 30, .least = 400)
+
 static void half_expired(struct ipcmap *m)
 {
 	for (uint32_t i = 1; i <= 300; i++) {
@@ -123,6 +142,7 @@ SCENARIO(full_del, "deletes in a full map", full_live, del_ith, 10, .least = 60)
 
 static CU_TestInfo tests[] = {
 	{"killed in cleaning", points__cleaning},
+	{"killed in cleaning around large values", points__cleaning_large},
 	{"killed in dropping the expired", points__dropping},
 	{"killed in cleaning another shard", points__foreign},
 	{"killed in making room for a large value", points__large_room},

@@ -31,6 +31,18 @@ static int raise_limit(struct ipcmap *m, uint32_t i)
 	return apply_limit(i ? 1u << 20 : 2u << 20);
 }
 
+static int tune(struct ipcmap *m, uint32_t i)
+{
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+
+	o.limit = i ? 1u << 20 : 2u << 20;
+	o.ttl_ns = UINT64_C(1000000000) * 3600;
+	o.compress = 100 + i;
+	points_step_in();
+	return points_step_out(ipcmap_tune(m, &o));
+}
+
+SCENARIO(tune, "tune", points_twenty, tune, 2, .max = 2u << 20, .least = 2)
 SCENARIO(limit, "limit raised, then lowered", points_twenty, raise_limit, 2, .max = 2u << 20,
 	 .least = 6)
 
@@ -90,68 +102,17 @@ static int do_nothing(struct ipcmap *m, uint32_t i)
 	return 0;
 }
 
+SCENARIO(attach, "attach", points_twenty, do_nothing, 1, .least = 1, .opening = true)
 SCENARIO(sweep, "sweep of a dead owner's extents", death_in_slot_2, sweep, 1, .least = 15)
 SCENARIO(claim, "claim of a dead owner's slot", death_in_slot_1, do_nothing, 1, .least = 12,
 	 .opening = true)
 
-/* ---- creation ---- */
-
-#if HAVE_POINTS
-static int child_create(void *arg)
-{
-	struct ipcmap *m;
-
-	points_watch(*(uint32_t *)arg);
-	return load_open(points_name, IPCMAP_CREATE, 1u << 20, 1, &m);
-}
-
-/* An attach says that its creator died, or finds it whole; a creator completes it. */
-static int child_after_creator(void *arg)
-{
-	struct ipcmap *m;
-	int r = ipcmap_open(points_name, NULL, &m);
-
-	(void)arg;
-	T_MUST(r == 0 || r == IPCMAP_NOTMAP || r == IPCMAP_CREATING || r == IPCMAP_NOTFOUND);
-	if (r == 0)
-		ipcmap_close(m);
-	T_MUST(load_open(points_name, IPCMAP_CREATE, 1u << 20, 1, &m) == 0);
-	points_write_on(m);
-	T_MUST(ipcmap_check(m, load_print, "created: ") == 0);
-	ipcmap_close(m);
-	return 0;
-}
-
-static void points__create(void)
-{
-	static const struct points_scenario s = {.name = "create"};
-	uint32_t n;
-
-	points_scenario = &s;
-	points_path = T_PATH;
-	points_name = points_path + strlen("/dev/shm");
-	CU_ASSERT(points_run(child_create, 0));
-	n = points->count;
-	for (uint32_t k = 1; k <= n; k++) {
-		unlink(points_path);
-		CU_ASSERT(t_killed(t_run(child_create, &k)));
-		CU_ASSERT(points_run(child_after_creator, 0));
-	}
-	unlink(points_path);
-	points_total.passed += n;
-	points_total.tried += n;
-	printf("\n    %-44s %5u points, %4u tried ", "create", n, n);
-	CU_ASSERT(n >= 8);
-}
-#endif
-
 static CU_TestInfo tests[] = {
 	{"killed in a change of the limit", points__limit},
+	{"killed in tuning", points__tune},
 	{"killed in a sweep", points__sweep},
 	{"killed in a claim", points__claim},
-#if HAVE_POINTS
-	{"killed in a creation", points__create},
-#endif
+	{"killed in an attach", points__attach},
 	CU_TEST_INFO_NULL,
 };
 

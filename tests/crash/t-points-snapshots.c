@@ -14,7 +14,8 @@ static int publish(struct ipcmap *m, uint32_t seq, uint32_t n, uint32_t len)
 	for (uint32_t i = 0; i < n; i++)
 		pairs[i] = (struct ipcmap_pair){key[i], (size_t)sprintf(key[i], "s-%u", i), val,
 						len};
-	return ipcmap_snapshot_publish(m, "table", pairs, n, NULL, NULL, 0);
+	points_step_in();
+	return points_step_out(ipcmap_snapshot_publish(m, "table", pairs, n, NULL, NULL, 0));
 }
 
 static void no_snapshot(struct ipcmap *m)
@@ -46,13 +47,15 @@ static int publish_next(struct ipcmap *m, uint32_t i)
 static int roll_back(struct ipcmap *m, uint32_t i)
 {
 	(void)i;
-	return ipcmap_snapshot_rollback(m, "table", 0, NULL);
+	points_step_in();
+	return points_step_out(ipcmap_snapshot_rollback(m, "table", 0, NULL));
 }
 
 static int drop(struct ipcmap *m, uint32_t i)
 {
 	(void)i;
-	return ipcmap_snapshot_drop(m, "table");
+	points_step_in();
+	return points_step_out(ipcmap_snapshot_drop(m, "table"));
 }
 
 /* Held, replaced until it is not kept any more, let go. */
@@ -61,12 +64,15 @@ static int hold_and_replace(struct ipcmap *m, uint32_t i)
 	static struct ipcmap_snapshot *snap;
 	int r = 0;
 
+	points_step_in();
 	if (i == 0)
-		return ipcmap_snapshot_open(m, "table", 0, &snap);
+		return points_step_out(ipcmap_snapshot_open(m, "table", 0, &snap));
 	for (uint32_t k = 0; i == 1 && k < 10 && !r; k++)
 		r = publish(m, 1, 9, 100);
+	points_step_in();
 	if (i == 2)
 		ipcmap_snapshot_close(snap);
+	points_step_out(0);
 	return i < 3 ? r : publish(m, 2, 9, 100);
 }
 

@@ -257,6 +257,29 @@ static bool may_be(uint64_t id)
 	       (sc->after == 20 && id >= sc->before && id <= 20);
 }
 
+static int is_of_use(void *arg, const struct ipcmap_snapshot_info *i)
+{
+	(void)arg;
+	T_MUST(i->kept || i->holders);
+	return 0;
+}
+
+/* Bytes of chains that hold versions. */
+static uint64_t chains_len(const struct ipcmap *m)
+{
+	const struct im_seg *seg = m->seg;
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < im_space_fresh(seg); i++) {
+		uint64_t word = seg->table[i].word;
+
+		if (fmt_word_state(word) == FMT_LARGE && fmt_word_who(word) == FMT_WHO_SNAP)
+			for (uint32_t ext = i; ext < seg->n_extents; ext = seg->table[ext].next)
+				n += seg->extent_len;
+	}
+	return n;
+}
+
 static int child_look(void *arg)
 {
 	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
@@ -266,6 +289,9 @@ static int child_look(void *arg)
 	(void)arg;
 	o.flags = IPCMAP_RDONLY;
 	T_MUST(ipcmap_open(name, &o, &m) == 0);
+	/* what nobody can open and nobody holds is neither shown nor counted */
+	T_MUST(ipcmap_snapshot_list(m, is_of_use, NULL) == 0);
+	T_MUST(kit_stat(m).snapshot_len <= chains_len(m));
 	id = id_of(m, "t");
 	if (!may_be(id))
 		fprintf(stderr, "\n%s: point %u: content %d", sc->name, w->kill_at, (int)id);

@@ -23,7 +23,7 @@ export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 # the tool leaves its memory to exit(), which the address sanitizer would call a leak
 export ASAN_OPTIONS="detect_leaks=0:${ASAN_OPTIONS:-}"
 
-trap 'rm -f "/dev/shm/$name" "/dev/shm/$name.copy"; rm -rf "$tmp"' EXIT
+trap 'rm -f "/dev/shm/$name" "/dev/shm/$name".*; rm -rf "$tmp"' EXIT
 trap 'exit 3' HUP INT TERM
 
 passed=0
@@ -162,6 +162,9 @@ broken header 3
 for fault in pid value armed; do
 	broken "$fault" 0
 done
+
+# segments that were written once, and what is to be said of them
+python3 tests/golden/files.py "$tool" "$name.file" && passed=$((passed + 1)) || failed=$((failed + 1))
 
 echo "golden: $passed passed, $failed failed"
 [ "$failed" = 0 ]

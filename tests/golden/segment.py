@@ -300,7 +300,8 @@ class Segment:
             (h.user[0] == SHARD_LEN, 'length of a shard'),
             (h.n_shards * (SHARD_LEN + DIR_REF * h.user[1]) <= h.user[2], 'snapshot area'),
             (h.user[2] + self.snaps_len() <= h.user_len, 'user_len'),
-            (not any(f.bytes(192, 832)), 'reserved bytes are not zero'))
+            (f.u32(192) < 2, 'it says neither that it was replaced nor that it was not'),
+            (not any(f.bytes(196, 828)), 'reserved bytes are not zero'))
         for good, what in rules:
             if not good:
                 raise Broken(f'header: {what}')

@@ -99,6 +99,7 @@ static inline int load_open(const char *name, unsigned flags, uint64_t limit, un
 	o.limit = limit;
 	o.max = limit;
 	o.shards = shards;
+	o.deadline_ns = T_LIMIT_MS * UINT64_C(1000000); /* however slow the machine is */
 	o.why = why;
 	o.why_cap = sizeof(why);
 	r = ipcmap_open(name, &o, ret_map);

@@ -2,6 +2,8 @@
 /*
  * main.c - runs the suites: all, or those whose name holds the word in argv[1] or T
  *
+ * =NAME instead of a word: the suite of that name alone.
+ *
  * Tests that this variant leaves out (left-out.c) are listed before the first one runs, and
  * counted as inactive.
  *
@@ -40,6 +42,11 @@ static void leave_out(CU_pSuite suite)
 	}
 }
 
+static bool is_wanted(const char *suite, const char *word)
+{
+	return !word || (*word == '=' ? strcmp(suite, word + 1) == 0 : strstr(suite, word) != NULL);
+}
+
 static int add(const char *word)
 {
 	int n = 0;
@@ -48,7 +55,7 @@ static int add(const char *word)
 		CU_SuiteInfo info[] = {{s->name, NULL, NULL, NULL, NULL, s->tests},
 				       CU_SUITE_INFO_NULL};
 
-		if (word && !strstr(s->name, word))
+		if (!is_wanted(s->name, word))
 			continue;
 		if (CU_register_suites(info) != CUE_SUCCESS) {
 			fprintf(stderr, "test-ipcmap: suite %s: %s\n", s->name,

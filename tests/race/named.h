@@ -13,6 +13,7 @@
 #include "crash.h"
 #include "index.h"
 #include "map.h"
+#include "read.h"
 
 #define CAP 16384u
 
@@ -24,8 +25,9 @@ static size_t key_len;
 static uint32_t old_len; /* of its first value */
 
 /* where a reader is stopped */
-static const char *const steps[] = {"read.begun",  "read.tags",	  "read.ref",	  "read.entry",
-				    "read.copied", "read.missed", "read.careful", "read.large"};
+__attribute__((unused)) static const char *const steps[] = {
+	"read.begun",  "read.tags",   "read.ref",     "read.entry",
+	"read.copied", "read.missed", "read.careful", "read.large"};
 static const char *stop_at;
 static unsigned times; /* how often at most */
 static unsigned stops; /* how often it was */
@@ -106,7 +108,7 @@ static inline bool was_released(void)
 }
 
 /* Others write until every extent was released and filled again, whatever lived there. */
-static inline void churn_by(uint64_t releases, uint32_t len)
+static inline void fill_by(uint64_t releases, uint32_t len)
 {
 	uint64_t *seq = &m->shards[0].reclaim_seq, until = im_load_rlx(seq) + releases;
 	static unsigned char buf[3000];
@@ -123,6 +125,13 @@ static inline void churn_by(uint64_t releases, uint32_t len)
 		NEED(r == 0 || r == IPCMAP_LIMIT);
 		NEED(i < 40000);
 	}
+}
+
+static inline void churn_by(uint64_t releases, uint32_t len)
+{
+	char other[32];
+
+	fill_by(releases, len);
 	for (unsigned i = 20; i < 52; i++)
 		ipcmap_del(m, other, (size_t)sprintf(other, "churn-%010u", i));
 }
@@ -146,7 +155,10 @@ static inline unsigned judge(int r, const unsigned char *buf, size_t len)
 	return seq == 1 && len == old_len ? OLD : seq == 2 ? NEW : WRONG;
 }
 
-static inline unsigned read_it(bool extended)
+/* The two calls, whose first attempt is a short one; and the whole protocol at once. */
+enum way { GET, GETX, WHOLE, WAYS };
+
+static inline unsigned read_it(enum way way)
 {
 	static unsigned char buf[CAP];
 	struct ipcmap_value v = {.buf = buf, .cap = sizeof(buf)};
@@ -154,10 +166,11 @@ static inline unsigned read_it(bool extended)
 	int r;
 
 	memset(buf, 0, sizeof(buf));
-	if (!extended) {
+	if (way == GET) {
 		r = ipcmap_get(m, key, key_len, buf, sizeof(buf), &len);
 	} else {
-		r = ipcmap_getx(m, key, key_len, &v);
+		r = way == GETX ? ipcmap_getx(m, key, key_len, &v)
+				: im_read_uncounted(m, key, key_len, &v);
 		len = v.len;
 	}
 	return judge(r, buf, len);

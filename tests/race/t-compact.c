@@ -20,7 +20,7 @@
 
 #define WRITERS 2u
 #define READERS 2u
-#define KILLS (T_SANITIZED ? 8u : 25u)
+#define KILLS T_AMOUNT(25u, 8u, 4u)
 #define STAYS 10u /* one key of so many */
 /* Rounds of each writer while the last compaction goes on. What they leave behind it is garbage
  * that no compaction has seen, so it must be little. */
@@ -434,7 +434,7 @@ static void compact__one_gib_shrinks_while_others_use_it(void)
 
 /* ---- threads: what a sanitizer can follow ---- */
 
-#define ROUNDS (T_SANITIZED ? 8u : 40u)
+#define ROUNDS T_AMOUNT(40u, 8u, 4u)
 #define FEW 400u   /* keys that stay */
 #define MANY 6000u /* that come and go in each round */
 

@@ -66,6 +66,12 @@ static void update_large(void)
 	churn_by(800, 3000);
 }
 
+/* Values of keys that were there before: no key comes, goes or moves. */
+static void update_others(void)
+{
+	fill_by(700, 1500);
+}
+
 /* New keys until the table has four times the buckets. */
 static void grow(void)
 {
@@ -74,6 +80,15 @@ static void grow(void)
 
 	for (unsigned i = 0; (m->shards[0].geometry & FMT_BUCKETS_MASK) < 4 * n; i++)
 		NEED(store(other, (size_t)sprintf(other, "grow-%u", i), 40, 9, 0) == 0);
+}
+
+/* One key more; our bucket is split, and it moves to the new one. */
+static void split_once(void)
+{
+	uint64_t geometry = m->shards[0].geometry;
+
+	NEED(store("one more", 8, 40, 9, 0) == 0);
+	NEED(m->shards[0].geometry == geometry + 1);
 }
 
 /* New keys elsewhere until the chain that our key is in was compacted. */
@@ -154,6 +169,35 @@ static void begin_few_large(void)
 	put(1, old_len = 9000);
 }
 
+static void begin_among_others(void)
+{
+	char other[32];
+
+	for (unsigned i = 0; i < 52; i++)
+		NEED(store(other, (size_t)sprintf(other, "churn-%010u", i), 40, 9, 0) == 0);
+	begin_first();
+}
+
+/* Our key is alone in bucket 0, which is split next, and will be in bucket 16. */
+static void begin_before_a_split(void)
+{
+	struct fmt_shard *s = m->shards;
+	char other[32];
+	uint64_t n;
+
+	for (unsigned i = 0; (im_hash(m->hash_seed, key, key_len) & 31) != 16; i++)
+		key_len = (size_t)sprintf(key, "splits-%u", i);
+	put(1, old_len = 40);
+	n = s->geometry & FMT_BUCKETS_MASK;
+	for (unsigned i = 0; (s->entries + 1) * 2 <= n * 19; i++) {
+		size_t len = (size_t)sprintf(other, "other-%u", i);
+
+		if (im_hash(m->hash_seed, other, len) & 15)
+			NEED(store(other, len, 40, 9, 0) == 0);
+	}
+	NEED(n == 16 && (s->geometry & FMT_BUCKETS_MASK) == n);
+}
+
 /* Our key is the last of bucket 0, in its overflow bucket, and stays there in its split. */
 static void begin_in_overflow(void)
 {
@@ -205,6 +249,7 @@ static const struct writing writings[] = {
 	{"delete and put", begin_small, del_and_put, OLD | NONE | NEW, NEW},
 	{"everything reused, key untouched (A3)", begin_small, churn, OLD, OLD},
 	{"everything reused by true entries (false miss)", begin_first, churn, OLD, OLD},
+	{"everything reused, and no key moved", begin_among_others, update_others, OLD, OLD},
 	{"everything reused, longer value", begin_medium, churn, OLD, OLD},
 	{"everything reused, large value", begin_large, churn, OLD, OLD},
 	{"update, memory reused", begin_small, update_and_churn, OLD | NEW, NEW},
@@ -219,6 +264,7 @@ static const struct writing writings[] = {
 	{"clear, memory reused", begin_medium, clear_and_churn, OLD | NONE, NONE},
 	{"splits (A4)", begin_few, grow, OLD, OLD},
 	{"splits, large value", begin_few_large, grow, OLD, OLD},
+	{"one split", begin_before_a_split, split_once, OLD, OLD},
 	{"chain compacted (A4)", begin_in_overflow, split_chain, OLD, OLD},
 	{"buckets merged", begin_in_second_extent, merge, OLD, OLD},
 	{"buckets merged, index reused", begin_in_second_extent, merge_and_churn, OLD, OLD},
@@ -229,8 +275,9 @@ static const struct writing writings[] = {
 static unsigned passed;
 
 /* One writing at one step; a reader that gets there twice is stopped @often times. */
-static void try_one(const struct writing *w, const char *step, bool extended, unsigned often)
+static void try_one(const struct writing *w, const char *step, enum way way, unsigned often)
 {
+	static const char *const names[] = {"get", "getx", "the whole protocol"};
 	unsigned got, then, right = w->right | (often > 1 ? BUSY : 0);
 
 	doing = w->what;
@@ -241,15 +288,15 @@ static void try_one(const struct writing *w, const char *step, bool extended, un
 	times = often;
 	stop_at = step;
 	im_crash_hook = stop;
-	got = read_it(extended);
+	got = read_it(way);
 	im_crash_hook = NULL;
 	passed += stops > 0;
 	if (!(got & right))
 		fprintf(stderr, "\n%s: %s, %u times at %s: read %u, right is one of %u",
-			w->what, extended ? "getx" : "get", stops, step, got, right);
+			w->what, names[way], stops, step, got, right);
 	CU_ASSERT((got & right) != 0);
 	CU_ASSERT(stops <= 17 * 32);
-	then = read_it(extended);
+	then = read_it(way);
 	if (stops && then != w->then)
 		fprintf(stderr, "\n%s at %s: read %u after it, right is %u", w->what, step,
 			then, w->then);
@@ -265,9 +312,9 @@ static void reader__stopped_anywhere_is_right(void)
 	passed = 0;
 	for (unsigned i = 0; i < ARRAY_LEN(writings); i++)
 		for (unsigned k = 0; k < ARRAY_LEN(steps); k++)
-			for (unsigned x = 0; x < 2; x++)
-				if (!T_SLOW || (i + k) % 2 == x) /* get or getx */
-					try_one(&writings[i], steps[k], x, 1);
+			for (unsigned way = 0; way < WAYS; way++)
+				if (!T_SLOW || (i + k) % WAYS == way)
+					try_one(&writings[i], steps[k], way, 1);
 	printf("(%u stops) ", passed);
 	CU_ASSERT(passed > ARRAY_LEN(writings) * (T_SLOW ? 4 : 8));
 }
@@ -279,8 +326,8 @@ static void reader__stopped_every_time_ends(void)
 	parent = getpid();
 	passed = 0;
 	for (unsigned k = 0; k < ARRAY_LEN(steps); k++) {
-		try_one(&writings[4], steps[k], false, 100);
-		try_one(&writings[7], steps[k], false, 100);
+		try_one(&writings[4], steps[k], k % 2 ? WHOLE : GET, 1000);
+		try_one(&writings[8], steps[k], GET, 1000);
 	}
 	CU_ASSERT(passed >= 8);
 }

@@ -43,7 +43,7 @@ static void let_half_a_put_happen(void)
 
 static unsigned unborn; /* times that a reader could have seen one */
 
-static void try_unborn(const char *step, bool extended, bool kill_it)
+static void try_unborn(const char *step, enum way way, bool kill_it)
 {
 	unsigned got, then;
 	pid_t pid;
@@ -59,9 +59,9 @@ static void try_unborn(const char *step, bool extended, bool kill_it)
 	times = 1;
 	stop_at = step;
 	im_crash_hook = stop;
-	got = read_it(extended);
+	got = read_it(way);
 	im_crash_hook = NULL;
-	then = read_it(extended);
+	then = read_it(way);
 	CU_ASSERT(stops == 1 && (got & (OLD | NONE | NEW)) && (then & (NONE | NEW)));
 	/* who comes later must not see less */
 	CU_ASSERT(got != NEW || then == NEW);
@@ -74,7 +74,7 @@ static void try_unborn(const char *step, bool extended, bool kill_it)
 	}
 	/* it was begun, so a successor completes it */
 	CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0);
-	CU_ASSERT(read_it(extended) == NEW);
+	CU_ASSERT(read_it(way) == NEW);
 	close_map();
 	t_gate_close(&go);
 	t_gate_close(&told);
@@ -87,8 +87,8 @@ static void unborn__value_is_not_read(void)
 	unborn = 0;
 	for (stop_store = 1; stop_store <= 6; stop_store++)
 		for (unsigned k = 0; k < 3; k++)
-			for (unsigned way = 0; way < 4; way++)
-				try_unborn(steps[k], way & 1, way & 2);
+			for (unsigned way = 0; way < 2 * WAYS; way++)
+				try_unborn(steps[k], way / 2, way & 1);
 	CU_ASSERT(unborn >= 24);
 }
 
@@ -105,13 +105,13 @@ static void clear__makes_no_doubles(void)
 	begin_small();
 	for (unsigned i = 0; i < 50; i++) {
 		clear();
-		CU_ASSERT(read_it(false) == NONE);
+		CU_ASSERT(read_it(GET) == NONE);
 		put(2, 50);
-		CU_ASSERT(read_it(false) == NEW);
+		CU_ASSERT(read_it(GET) == NEW);
 		CU_ASSERT(ipcmap_entries(m, &n) == 0 && n == 1);
 		if (i % 3 == 0) {
 			del();
-			CU_ASSERT(read_it(false) == NONE);
+			CU_ASSERT(read_it(GET) == NONE);
 			CU_ASSERT(ipcmap_del(m, key, key_len) == IPCMAP_NOTFOUND);
 		}
 		if (i % 7 == 0)
@@ -256,10 +256,10 @@ static void sweep__meets_a_take_over(void)
 	im_owner_sweep(m->seg);
 	im_crash_hook = NULL;
 	CU_ASSERT(stores == 0);
-	CU_ASSERT(read_it(false) == NEW);
+	CU_ASSERT(read_it(GET) == NEW);
 	CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0);
 	churn();
-	CU_ASSERT(read_it(false) == NEW);
+	CU_ASSERT(read_it(GET) == NEW);
 	CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0);
 	t_kill(taker);
 	close_map();

@@ -133,7 +133,7 @@ static void check__finds_wrong_slots(void)
 	with_map(T_NAME);
 	b = used_bucket();
 	CU_ASSERT_FATAL(b != NULL);
-	PLANTED(b->tags[0], b->tags[0] ^ 0xff, "index.I2");
+	PLANTED(b->tags[0], (b->tags[0] & ~UINT64_C(0xff)) | ((b->tags[0] & 0xff) % 255 + 1), "index.I2");
 	PLANTED(b->tags[0], b->tags[0] & ~UINT64_C(0xff), "write.I1");
 	PLANTED(b->ref[0], 0, "index.I1");
 	PLANTED(b->ref[0], UINT32_MAX, "index.I1");

@@ -5,6 +5,7 @@
 #include "kit.h"
 
 #include "crash.h"
+#include "lock.h"
 
 static struct ipcmap *m;
 static unsigned char *val, *buf;
@@ -239,6 +240,30 @@ static void large__many_mebibytes(void)
 	done();
 }
 
+/* A shard has one place for what it could not free at once: it must be free before it is used. */
+static void large__what_is_still_to_be_freed_is_not_forgotten(void)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	uint32_t *space;
+
+	with_map(T_NAME, 16, 1);
+	space = &m->seg->h->space.lock;
+	CU_ASSERT(put_seed("a", 100000, 1) == 0 && put_seed("b", 100000, 2) == 0 &&
+		  put_seed("c", 100000, 3) == 0);
+	CU_ASSERT(m->seg->owners[(m->seg->self & 0x3ff) - 1].n_private == 0);
+	how.deadline_ns = 20 * KIT_MS;
+	CU_ASSERT(im_trylock(m->seg, space) == IM_TAKEN);
+	CU_ASSERT(ipcmap_del(m, "a", 1) == 0 && m->shards[0].free_n != 0);
+	CU_ASSERT(ipcmap_delx(m, "b", 1, &how) == IPCMAP_BUSY && has_seed("b", 100000, 2));
+	CU_ASSERT(ipcmap_put(m, "c", 1, "small", 5, &how) == IPCMAP_BUSY &&
+		  has_seed("c", 100000, 3));
+	im_unlock(m->seg, space);
+	CU_ASSERT(ipcmap_delx(m, "b", 1, &how) == 0 && m->shards[0].free_n == 0);
+	CU_ASSERT(ipcmap_put(m, "c", 1, "small", 5, &how) == 0 && kit_is(m, "c", "small"));
+	CU_ASSERT(kit_stat(m).large_len == 0);
+	done();
+}
+
 /* ---- comparing ---- */
 
 #if defined(IM_CHECK) && IM_CHECK
@@ -294,6 +319,8 @@ static CU_TestInfo tests[] = {
 	 large__chain_survives_cleaning_of_its_descriptor},
 	{"far keys and their neighbours", large__far_keys_and_their_neighbours},
 	{"many mebibytes", large__many_mebibytes},
+	{"what is still to be freed is not forgotten",
+	 large__what_is_still_to_be_freed_is_not_forgotten},
 #if defined(IM_CHECK) && IM_CHECK
 	{"values are compared outside the lock", large__values_are_compared_outside_the_lock},
 #endif

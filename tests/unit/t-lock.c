@@ -178,6 +178,7 @@ static struct {
 	uint64_t timeout[64];
 	int answer;	  /* of futex_wait() */
 	unsigned free_at; /* the sleep in which the owner unlocks, its wake-up lost; 0: never */
+	unsigned wakes;
 	int owner_locked;
 } script;
 
@@ -196,8 +197,7 @@ static int script_wait(uint32_t *w, uint32_t val, uint64_t timeout_ns)
 
 static int script_wake(uint32_t *w, int n)
 {
-	(void)w;
-	(void)n;
+	script.wakes += w == word && n == 1;
 	return 0;
 }
 
@@ -250,6 +250,26 @@ static void lock__lost_wake_up_costs_one_nap(void)
 	CU_ASSERT(script.sleeps == 5 && script.timeout[0] == 1000000 &&
 		  script.timeout[1] == 2000000 && script.timeout[2] == 4000000 &&
 		  script.timeout[4] == 4000000);
+	end_script();
+}
+
+static void lock__unlocking_wakes_one_that_sleeps(void)
+{
+	with_script(T_PATH, -ETIMEDOUT, 1, 1);
+	CU_ASSERT(lock_within(1000) == IM_TAKEN && script.wakes == 0);
+	im_unlock(seg, word);
+	CU_ASSERT(*word == 0 && script.wakes == 1);
+	/* nobody slept: there is nobody to wake */
+	CU_ASSERT(lock_within(1000) == IM_TAKEN && *word == seg->self);
+	im_unlock(seg, word);
+	CU_ASSERT(*word == 0 && script.wakes == 1);
+	end_script();
+}
+
+static void lock__at_the_deadline_a_death_is_seen(void)
+{
+	with_script(T_PATH, -ETIMEDOUT, 0, 0);
+	CU_ASSERT(lock_within(0) == IM_TAKEN_OVER && script.sleeps == 0);
 	end_script();
 }
 
@@ -398,6 +418,8 @@ static CU_TestInfo tests[] = {
 	{"an interrupt ends the wait", lock__interrupt_ends_the_wait},
 	{"an impossible owner is dead", lock__impossible_owner_is_dead},
 	{"a lost wake-up costs one nap", lock__lost_wake_up_costs_one_nap},
+	{"unlocking wakes one that sleeps", lock__unlocking_wakes_one_that_sleeps},
+	{"at the deadline a death is seen", lock__at_the_deadline_a_death_is_seen},
 	{"the deadline is kept to the nap", lock__deadline_is_kept_to_the_nap},
 	{"signals do not hide a death", lock__signals_do_not_hide_a_death},
 	{"a failing probe means alive", lock__failing_probe_means_alive},

@@ -103,6 +103,70 @@ static void log__bytes_beyond_an_extent_are_no_entry(void)
 	kit_gone(m);
 }
 
+/* The slot that names a key. */
+static uint32_t *slot_of(const char *key, size_t len)
+{
+	uint64_t hash = im_hash(m->hash_seed, key, len), n = m->shards[0].geometry;
+	struct fmt_bucket *b = im_bucket(m, im_map_dir(m, 0),
+					 im_bucket_of(hash, n & FMT_BUCKETS_MASK));
+	unsigned fit = im_bucket_match(b->tags[0], b->tags[1], im_hash_tag(hash));
+
+	return fit ? &b->ref[__builtin_ctz(fit)] : NULL;
+}
+
+static bool is_no_hit(const char *key, size_t len)
+{
+	char buf[300];
+	struct ipcmap_value v = {.buf = buf, .cap = sizeof(buf)};
+	int a = ipcmap_get(m, key, len, buf, sizeof(buf), NULL), b = ipcmap_getx(m, key, len, &v);
+
+	return a != 0 && a != IPCMAP_SHORT && b != 0 && b != IPCMAP_SHORT &&
+	       ipcmap_exists(m, key, len) != 1;
+}
+
+/* A slot may name anything: places out of the segment, an entry that goes beyond its extent. */
+static void log__slots_that_name_anything_name_no_entry(void)
+{
+	static const char *const keys[] = {"short", "a key that is longer", "with a life",
+					   "with a life, and longer"};
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+
+	m = kit_made(T_NAME, KIT_MIB, 0, 1);
+	for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
+		uint32_t wrong[] = {0, m->ref_first - 1, m->ref_first + m->ref_n, UINT32_MAX,
+				    m->ref_first + m->ref_n - 1};
+		size_t len = strlen(keys[i]), at = m->seg->extent_len - 80;
+		unsigned flags = i < 2 ? 0 : FMT_F_TTL;
+		uint32_t *ref, ext, kept;
+		unsigned char *p;
+
+		how.ttl_ns = i < 2 ? IPCMAP_TTL_NONE : 1000 * KIT_SEC;
+		CU_ASSERT(ipcmap_put(m, keys[i], len, "v", 1, &how) == 0);
+		ref = slot_of(keys[i], len);
+		CU_ASSERT_FATAL(ref != NULL);
+		kept = *ref;
+		for (unsigned k = 0; k < ARRAY_LEN(wrong); k++) {
+			*ref = wrong[k];
+			CU_ASSERT(is_no_hit(keys[i], len));
+		}
+		/* the right key, and a value whose end is in the next extent */
+		ext = m->shards[0].head[FMT_HOT];
+		p = im_seg_extent(m->seg, ext) + at;
+		*ref = im_ref(m->seg, ext, (uint32_t)at);
+		*(uint64_t *)(void *)p = im_entry_word0(1, flags, 0);
+		*(uint64_t *)(void *)(p + 8) = im_entry_word1(
+			200, (uint32_t)len, im_hash(m->hash_seed, keys[i], len));
+		*(uint64_t *)(void *)(p + 16) = UINT64_MAX - 2;
+		memcpy(p + im_entry_key_off(flags), keys[i], len);
+		CU_ASSERT(len > IM_HASH_SHORT || flags ? is_no_hit(keys[i], len)
+						       : ipcmap_exists(m, keys[i], len) != 1);
+		memset(p, 0, 80);
+		*ref = kept;
+		CU_ASSERT(ipcmap_exists(m, keys[i], len) == 1);
+	}
+	kit_gone(m);
+}
+
 /* ---- books ---- */
 
 static uint64_t sum_of(bool named)
@@ -202,6 +266,7 @@ static CU_TestInfo tests[] = {
 	{"an entry takes header, key and value rounded to 16",
 	 log__entry_takes_header_key_value_rounded_to_16},
 	{"bytes beyond an extent are no entry", log__bytes_beyond_an_extent_are_no_entry},
+	{"slots that name anything name no entry", log__slots_that_name_anything_name_no_entry},
 	{"the books follow every write", log__books_follow_every_write},
 	{"updates keep memory flat", log__updates_keep_memory_flat},
 	{"versions run out as RANGE", log__versions_run_out_as_range},

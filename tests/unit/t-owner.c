@@ -184,6 +184,38 @@ static void owner__sweep_frees_what_the_dead_left(void)
 	seg_gone(seg);
 }
 
+static int take_and_pause(void *arg)
+{
+	struct im_seg *seg;
+
+	T_MUST(im_seg_attach(arg, 0, NULL, &seg) == 0);
+	T_MUST(seg_take(seg, FMT_NO_EXTENT) != FMT_NO_EXTENT);
+	t_gate_pass(&told);
+	pause();
+	return 0;
+}
+
+static void owner__sweep_leaves_the_living_alone(void)
+{
+	const char *path = T_PATH;
+	struct im_seg *seg = seg_made(path, NULL);
+	uint32_t gen;
+	pid_t pid;
+
+	open_gates();
+	pid = t_run(take_and_pause, (void *)(uintptr_t)path);
+	t_gate_wait(&told);
+	gen = seg->owners[1].gen;
+	im_owner_sweep(seg);
+	CU_ASSERT(seg->h->space.used == 1 && seg->owners[1].n_private == 1);
+	CU_ASSERT(seg->owners[1].gen == gen && seg->claim_fd == -1);
+	t_kill(pid);
+	im_owner_sweep(seg);
+	CU_ASSERT(seg->h->space.used == 0 && seg_findings(seg) == 0);
+	seg_gone(seg);
+	close_gates();
+}
+
 /* Leaving gives back what is still PRIVATE. */
 static int take_and_leave(void *arg)
 {
@@ -351,6 +383,7 @@ static CU_TestInfo tests[] = {
 	{"the claimer frees what its predecessor left",
 	 owner__claimer_frees_what_its_predecessor_left},
 	{"a sweep frees what the dead left", owner__sweep_frees_what_the_dead_left},
+	{"a sweep leaves the living alone", owner__sweep_leaves_the_living_alone},
 	{"leaving frees what is private", owner__leaving_frees_what_is_private},
 	{"a predecessor that died in the space lock is no obstacle",
 	 owner__predecessor_that_died_in_the_space_lock_is_no_obstacle},

@@ -4,6 +4,8 @@
  */
 #include "kit.h"
 
+#include "crash.h"
+
 #include <pthread.h>
 
 static struct ipcmap *m;
@@ -377,16 +379,193 @@ static void scan__stable_keys_are_shown_once_under_churn(void)
 	kit_gone(m);
 }
 
+/* ---- another life while it is scanned ---- */
+
+static unsigned asked, renew_at;
+
+/* Each time that a scan asks for the time a bucket may be copied already: at one of them the
+ * key gets another life, and the old one ends. */
+static uint64_t renewing_coarse(void)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+
+	if (++asked == renew_at) {
+		how.ttl_ns = 1000 * KIT_SEC;
+		CU_ASSERT(ipcmap_touch(m, "k000000001", 10, &how) == 0);
+		kit_time += 11 * KIT_SEC;
+	}
+	return kit_time;
+}
+
+/* False: it asked less often. */
+static bool renew_during_a_scan(size_t len, unsigned at)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	static unsigned char val[6000];
+	struct seen s = seen_of(2);
+	uint64_t cursor = 0;
+
+	s.vals = false;
+	how.ttl_ns = 10 * KIT_SEC;
+	CU_ASSERT(ipcmap_put(m, "k000000001", 10, val, len, &how) == 0);
+	asked = 0;
+	renew_at = at;
+	kit_os.coarse = renewing_coarse;
+	CU_ASSERT(ipcmap_scan(m, &cursor, NULL, 0, 0, note, &s) == 0);
+	kit_os.coarse = kit_coarse;
+	CU_ASSERT(s.shown == 1);
+	free(s.times);
+	return asked >= at;
+}
+
+static void scan__key_renewed_during_a_scan_is_shown(void)
+{
+	unsigned n = 0;
+
+	m = kit_made(T_NAME, 16 * KIT_MIB, 0, 1);
+	kit_clock_on();
+	while (renew_during_a_scan(8, n + 1))
+		n++;
+	CU_ASSERT(n > 1);
+	/* in extents of its own */
+	while (n && renew_during_a_scan(6000, n))
+		n--;
+	CU_ASSERT(n == 0);
+	kit_clock_off();
+	kit_gone(m);
+}
+
+
+#if defined(IM_CHECK) && IM_CHECK
+
+/* ---- while a chain is copied ---- */
+
+static unsigned passes; /* of the scan before a bucket */
+
+/* A map of one shard with 16 buckets, and a scan of it that is disturbed. */
+static void disturbed(void (*hook)(const char *point), struct seen *s)
+{
+	uint64_t cursor = 0;
+
+	passes = 0;
+	im_crash_hook = hook;
+	CU_ASSERT(ipcmap_scan(m, &cursor, NULL, 0, 0, note, s) == 0);
+	im_crash_hook = NULL;
+	CU_ASSERT(s->bad == 0);
+}
+
+/* Memory is used again during each copy that is made without the lock. */
+static void reclaim(const char *point)
+{
+	struct fmt_shard *s = m->shards;
+
+	if (strcmp(point, "read.chain") != 0)
+		return;
+	passes++;
+	if (!s->lock)
+		s->reclaim_seq++;
+}
+
+static void scan__goes_on_under_the_lock_when_disturbed(void)
+{
+	struct seen s = seen_of(100);
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+	struct ipcmap *reader;
+	uint64_t cursor = 0;
+
+	m = kit_made(T_NAME, KIT_MIB, 0, 1);
+	for (uint64_t i = 0; i < 100; i++)
+		CU_ASSERT(put_number(m, i) == 0);
+	disturbed(reclaim, &s);
+	CU_ASSERT(not_once(&s) == 0 && passes >= 17 * 16);
+	/* who cannot take it gives up */
+	o.flags = IPCMAP_RDONLY;
+	CU_ASSERT_FATAL(ipcmap_open(m->seg->name, &o, &reader) == 0);
+	im_crash_hook = reclaim;
+	CU_ASSERT(ipcmap_scan(reader, &cursor, NULL, 0, 0, note, &s) == IPCMAP_BUSY);
+	im_crash_hook = NULL;
+	ipcmap_close(reader);
+	free(s.times);
+	kit_gone(m);
+}
+
+/* Three keys of the first bucket go, so the one behind it moves there, where it was looked for. */
+static uint64_t first_bucket[12];
+
+static void compact_chain(const char *point)
+{
+	if (strcmp(point, "read.chain") != 0 || ++passes != 2)
+		return;
+	for (unsigned i = 0; i < 3; i++) {
+		struct kit_key k = kit_key(first_bucket[i]);
+
+		CU_ASSERT(ipcmap_del(m, k.text, k.len) == 0);
+	}
+	CU_ASSERT(m->shards[0].n_ovf == 0);
+}
+
+static void scan__key_that_moves_in_its_chain_is_shown(void)
+{
+	struct seen s = seen_of(10000);
+	unsigned n = 0;
+
+	m = kit_made(T_NAME, KIT_MIB, 0, 1);
+	for (uint64_t i = 0; n < 12; i++) {
+		struct kit_key k = kit_key(i);
+
+		if ((im_hash(m->hash_seed, k.text, k.len) & 15) != 0)
+			continue;
+		first_bucket[n++] = i;
+		CU_ASSERT_FATAL(i < s.n && put_number(m, i) == 0);
+	}
+	CU_ASSERT(m->shards[0].n_ovf == 1);
+	disturbed(compact_chain, &s);
+	for (unsigned i = 0; i < 12; i++)
+		CU_ASSERT(s.times[first_bucket[i]] == (i >= 3));
+	free(s.times);
+	kit_gone(m);
+}
+
+/* The first bucket is split before it is copied. */
+static void split_bucket(const char *point)
+{
+	if (strcmp(point, "read.chain") == 0 && ++passes == 1)
+		CU_ASSERT(put_number(m, 1000) == 0);
+}
+
+static void scan__bucket_that_is_split_is_copied_again(void)
+{
+	struct seen s = seen_of(152);
+
+	m = kit_made(T_NAME, KIT_MIB, 0, 1);
+	for (uint64_t i = 0; i < 152; i++)
+		CU_ASSERT(put_number(m, i) == 0);
+	CU_ASSERT((m->shards[0].geometry & FMT_BUCKETS_MASK) == 16);
+	disturbed(split_bucket, &s);
+	CU_ASSERT((m->shards[0].geometry & FMT_BUCKETS_MASK) == 17);
+	CU_ASSERT(not_once(&s) == 0 && s.others <= 1);
+	free(s.times);
+	kit_gone(m);
+}
+
+#endif
+
 static CU_TestInfo tests[] = {
 	{"a scan shows every key once", scan__shows_every_key_once},
 	{"a scan shows only the prefix", scan__shows_only_the_prefix},
 	{"a scan leaves out expired and cleared keys", scan__leaves_out_expired_and_cleared},
 	{"a scan shows large values and far keys", scan__shows_large_values_and_far_keys},
+	{"a key renewed during a scan is shown", scan__key_renewed_during_a_scan_is_shown},
 	{"value and version are of one write", scan__value_and_version_are_of_one_write},
 	{"the callback may put and delete", scan__callback_may_put_and_delete},
 	{"a stopped scan goes on where it was", scan__stopped_scan_goes_on_where_it_was},
 	{"a scan refuses wrong arguments", scan__wrong_arguments_are_refused},
 	{"stable keys are shown once under churn", scan__stable_keys_are_shown_once_under_churn},
+#if defined(IM_CHECK) && IM_CHECK
+	{"disturbed, a scan goes on under the lock", scan__goes_on_under_the_lock_when_disturbed},
+	{"a key that moves in its chain is shown", scan__key_that_moves_in_its_chain_is_shown},
+	{"a bucket that is split is copied again", scan__bucket_that_is_split_is_copied_again},
+#endif
 	CU_TEST_INFO_NULL,
 };
 T_SUITE("scan", tests)

@@ -10,6 +10,7 @@
 #include "view.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 
@@ -394,6 +395,7 @@ static void snapshot__tables_are_reused_and_go_on_counting(void)
 	CU_ASSERT(ipcmap_snapshot_newer(s) && snap_is(s, "k", "t3"));
 	CU_ASSERT(cannot_open("t3", 0) == IPCMAP_NOTFOUND);
 	CU_ASSERT(publish_one("more", "x") == 2);
+	CU_ASSERT(tally().n == n); /* the version that is held is not one of "more" */
 	CU_ASSERT(ipcmap_snapshot_newer(s) && snap_is(s, "k", "t3"));
 	CU_ASSERT(cannot_open("t3", 0) == IPCMAP_NOTFOUND && kit_sound(m));
 	ipcmap_snapshot_close(s);
@@ -539,6 +541,80 @@ static void snapshot__without_a_pin_it_is_copied(void)
 		CU_ASSERT(publish_big("t", 50000, 2, NULL, NULL, 0) == 0);
 	CU_ASSERT(snap_is_big(s, 50000, 1) && tally().n == 8);
 	ipcmap_snapshot_close(s);
+	kit_gone(m);
+}
+
+static unsigned pins_of(uint32_t owner)
+{
+	struct im_area a;
+	unsigned n = 0;
+
+	im_area_of(m->seg, &a);
+	for (uint32_t i = 0; i < a.n_pins; i++)
+		n += a.pins[i].owner == owner;
+	return n;
+}
+
+/* All pins are of an owner that cannot be, so it is dead. */
+static void snapshot__pins_of_the_dead_are_used_again(void)
+{
+	struct ipcmap_snapshot *s;
+	struct im_area a;
+
+	m = kit_made(T_NAME, KIT_MIB, 0, 0);
+	publish_one("t", "x");
+	im_area_of(m->seg, &a);
+	for (uint32_t i = 0; i < a.n_pins; i++)
+		a.pins[i].owner = 1023 | 5u << 10;
+	a.s->pin_top = a.n_pins;
+	s = opened(m, "t", 0);
+	CU_ASSERT(s->copy == NULL && snap_is(s, "k", "x") && pins_of(m->seg->self) == 1);
+	ipcmap_snapshot_close(s);
+	CU_ASSERT(pins_of(m->seg->self) == 0);
+	kit_gone(m);
+}
+
+static void publish_many(void)
+{
+	for (unsigned i = 0; i < 12; i++)
+		CU_ASSERT(publish_big("t", 50000, 2 + i, NULL, NULL, 0) == 0);
+}
+
+/* All pins are of an owner that lives; before that is found out, others publish. */
+static unsigned probes;
+
+static int publish_at_a_probe(int fd, uint32_t slot)
+{
+	if (slot != 2)
+		return im_os_real.owner_locked(fd, slot);
+	if (probes++ == 0)
+		publish_many();
+	return 1;
+}
+
+/* The version that was to be copied is gone by then, and its memory has another one. */
+static void snapshot__copy_is_of_one_version(void)
+{
+	struct im_os os = im_os_real;
+	struct ipcmap_snapshot *s;
+	struct im_area a;
+
+	m = kit_made(T_NAME, KIT_MIB, 0, 0);
+	CU_ASSERT(publish_big("t", 50000, 1, NULL, NULL, 0) == 0);
+	im_area_of(m->seg, &a);
+	m->seg->owners[1].gen = 7;
+	for (uint32_t i = 0; i < a.n_pins; i++)
+		a.pins[i].owner = 2 | 7u << 10;
+	a.s->pin_top = a.n_pins;
+	probes = 0;
+	os.owner_locked = publish_at_a_probe;
+	im_os = &os;
+	s = opened(m, "t", 0);
+	im_os = &im_os_real;
+	CU_ASSERT(probes > 0 && s->copy != NULL);
+	CU_ASSERT(ipcmap_snapshot_version(s) == 13 && snap_is_big(s, 50000, 13));
+	ipcmap_snapshot_close(s);
+	memset(a.pins, 0, a.n_pins * sizeof(*a.pins));
 	kit_gone(m);
 }
 
@@ -692,6 +768,77 @@ static void snapshot__check_finds_what_is_wrong(void)
 }
 
 #if defined(IM_CHECK) && IM_CHECK
+static void *open_first(void *arg)
+{
+	return ipcmap_snapshot_open(m, "t", 1, arg) ? NULL : arg;
+}
+
+static struct ipcmap_snapshot *first;
+
+/* Another thread opens the oldest version when the publisher has counted the holders. */
+static void hold_first(const char *point)
+{
+	struct im_area a;
+	pthread_t thread;
+	void *done = NULL;
+
+	im_area_of(m->seg, &a);
+	if (strcmp(point, "read.version") != 0 || !im_load32_rlx(&a.s->lock))
+		return;
+	im_crash_hook = NULL;
+	CU_ASSERT_FATAL(pthread_create(&thread, NULL, open_first, &first) == 0);
+	pthread_join(thread, &done);
+	CU_ASSERT(done != NULL);
+}
+
+/* The version leaves then, and its memory stays: holders are counted again after that. */
+static void snapshot__held_at_the_last_moment_it_stays(void)
+{
+	struct tally t;
+
+	m = kit_made(T_NAME, KIT_MIB, 0, 0);
+	for (unsigned i = 0; i < 3; i++)
+		CU_ASSERT(publish_big("t", 150000, i, NULL, NULL, 0) == 0);
+	first = NULL;
+	im_crash_hook = hold_first;
+	CU_ASSERT(publish_big("t", 150000, 3, NULL, NULL, 0) == 0);
+	im_crash_hook = NULL;
+	CU_ASSERT_FATAL(first != NULL);
+	t = tally();
+	CU_ASSERT(t.low == 1 && t.high == 4 && t.holders == 1 && t.kept == t.n - 1);
+	CU_ASSERT(cannot_open("t", 1) == IPCMAP_NOTFOUND);
+	for (unsigned i = 4; i < 8; i++)
+		CU_ASSERT(publish_big("t", 150000, i, NULL, NULL, 0) == 0);
+	CU_ASSERT(snap_is_big(first, 150000, 0) && kit_sound(m));
+	ipcmap_snapshot_close(first);
+	kit_gone(m);
+}
+
+/* The version goes before its holder has said which one it holds. */
+static void publish_before_it_is_told(const char *point)
+{
+	if (strcmp(point, "pin.claimed") != 0)
+		return;
+	im_crash_hook = NULL;
+	publish_many();
+}
+
+static void snapshot__what_is_gone_when_it_is_pinned_is_not_held(void)
+{
+	struct ipcmap_snapshot *s;
+
+	m = kit_made(T_NAME, KIT_MIB, 0, 0);
+	CU_ASSERT(publish_big("t", 50000, 1, NULL, NULL, 0) == 0);
+	im_crash_hook = publish_before_it_is_told;
+	s = opened(m, "t", 0);
+	im_crash_hook = NULL;
+	CU_ASSERT(ipcmap_snapshot_version(s) == 13 && snap_is_big(s, 50000, 13));
+	CU_ASSERT(pins_of(m->seg->self) == 1); /* the first one was given back */
+	ipcmap_snapshot_close(s);
+	CU_ASSERT(pins_of(m->seg->self) == 0);
+	kit_gone(m);
+}
+
 static const char *stop_at;
 static unsigned stops;
 
@@ -762,7 +909,12 @@ static CU_TestInfo tests[] = {
 	 snapshot__a_late_child_holds_what_its_parent_holds},
 	{"a late child is told that it is gone", snapshot__a_late_child_is_told_that_it_is_gone},
 	{"without a free pin it is copied", snapshot__without_a_pin_it_is_copied},
+	{"pins of the dead are used again", snapshot__pins_of_the_dead_are_used_again},
+	{"a copy is of one version", snapshot__copy_is_of_one_version},
 #if defined(IM_CHECK) && IM_CHECK
+	{"held at the last moment, a version stays", snapshot__held_at_the_last_moment_it_stays},
+	{"what is gone when it is pinned is not held",
+	 snapshot__what_is_gone_when_it_is_pinned_is_not_held},
 	{"fields of two versions are not mixed", snapshot__fields_of_two_versions_are_not_mixed},
 #endif
 	{"hostile bytes end in errors [G8]", snapshot__hostile_bytes_end_in_errors},

@@ -162,6 +162,67 @@ static void space__without_memory_nothing_changes_and_backed_ones_are_found(void
 	seg_gone(seg);
 }
 
+/* Extents whose pages were given back, and those that the table called backed then. */
+static struct im_seg *punched;
+static unsigned n_punched, n_called_backed;
+
+static int watch_give_back(void *p, uint64_t len)
+{
+	uint64_t at = (uint64_t)((unsigned char *)p - punched->extents);
+
+	n_punched += len == punched->extent_len;
+	n_called_backed += punched->table[at >> punched->extent_shift].backed != 0;
+	return im_os_real.give_back(p, len);
+}
+
+/* Killed in between it must not be believed to have memory: its next user would not ask for it. */
+static void space__pages_go_after_the_table_says_so(void)
+{
+	struct im_seg *seg = seg_made(T_PATH, NULL);
+	struct im_os os = im_os_real;
+	struct im_wait w = seg_wait(seg, 1000);
+	uint32_t ext[3];
+
+	for (int i = 0; i < 3; i++)
+		ext[i] = seg_take(seg, FMT_NO_EXTENT);
+	for (int i = 0; i < 3; i++)
+		CU_ASSERT(seg_free(seg, ext[i], ext[i], 1) == 0);
+	CU_ASSERT(im_space_idle(seg) == 3 * (uint64_t)seg->extent_len);
+	punched = seg;
+	n_punched = n_called_backed = 0;
+	os.give_back = watch_give_back;
+	im_os = &os;
+	for (int i = 0; i < 3; i++)
+		CU_ASSERT(im_space_punch(seg, &w) == 1);
+	CU_ASSERT(im_space_punch(seg, &w) == 0); /* the oldest once more */
+	im_os = &im_os_real;
+	CU_ASSERT(n_punched == 3 && n_called_backed == 0);
+	CU_ASSERT(im_space_idle(seg) == 0 && space_of(seg)->n_queued == 3);
+	CU_ASSERT(seg->owners[0].n_private == 0 && seg_findings(seg) == 0);
+	seg_gone(seg);
+}
+
+/* The table behind a raised limit: its memory is asked for first, or it would be a SIGBUS. */
+static void space__limit_is_not_raised_without_memory(void)
+{
+	struct im_seg *seg = seg_made(T_PATH, NULL);
+	struct im_os os = im_os_real;
+	struct im_wait w = seg_wait(seg, 1000);
+	uint64_t limit = space_of(seg)->limit;
+	uint32_t n = space_of(seg)->limit_n;
+
+	os.reserve = no_memory;
+	im_os = &os;
+	CU_ASSERT(im_space_set_limit(seg, seg->len, &w) == -ENOSPC);
+	CU_ASSERT(space_of(seg)->limit == limit && space_of(seg)->limit_n == n);
+	/* less needs none */
+	CU_ASSERT(im_space_set_limit(seg, limit - seg->extent_len, &w) == 0);
+	im_os = &im_os_real;
+	CU_ASSERT(im_space_set_limit(seg, seg->len, &w) == 0 && space_of(seg)->limit_n > n);
+	CU_ASSERT(seg_findings(seg) == 0);
+	seg_gone(seg);
+}
+
 static int fill_small_tmpfs(void *arg)
 {
 	char dir[] = "/tmp/ipcmap-test.XXXXXX", path[100];
@@ -547,6 +608,8 @@ static CU_TestInfo tests[] = {
 	{"the limit moves between least and most", space__limit_moves_between_least_and_most},
 	{"without memory nothing changes, backed ones are found",
 	 space__without_memory_nothing_changes_and_backed_ones_are_found},
+	{"pages go after the table says so", space__pages_go_after_the_table_says_so},
+	{"the limit is not raised without memory", space__limit_is_not_raised_without_memory},
 	{"a full file system is an error", space__full_file_system_is_an_error},
 	{"what is dropped behind a stopped process is freed later",
 	 space__what_is_dropped_behind_a_stopped_process_is_freed_later},

@@ -238,7 +238,8 @@ static void value__broken_bytes_are_an_error(void)
 	static const struct {
 		uint32_t off, to;
 	} faults[] = {{0, 0},	 {0, 1},     {0, 4999},  {0, 5001}, {0, UINT32_MAX},
-		      {4, 0},	 {4, 1},     {4, 1u << 20}, {4, UINT32_MAX}, {8, 0xffffffffu}};
+		      {4, 0},	 {4, 1},     {4, 5000},
+		      {4, 1u << 20}, {4, UINT32_MAX}, {8, 0xffffffffu}};
 	unsigned char *p = NULL, kept[4];
 	unsigned wrong = 0;
 	uint64_t x = 3;
@@ -274,9 +275,85 @@ static void value__broken_bytes_are_an_error(void)
 	done();
 }
 
+/* A block is as long as the bytes of its value that are left, and longer than any block can be. */
+static void value__block_longer_than_a_block_is_an_error(void)
+{
+	struct im_entry e;
+	struct fmt_chain chain;
+	uint32_t *len, kept;
+	size_t got;
+
+	with_map(T_NAME, 16);
+	CU_ASSERT(put_text("k", 4u << 20, 1) == 0);
+	e = entry_of("k");
+	CU_ASSERT((e.flags & FMT_F_PACKED) && (e.flags & FMT_F_LARGE) && e.val_len > 700000);
+	im_entry_chain(&e, &chain);
+	len = (uint32_t *)(void *)(im_seg_extent(m->seg, chain.first) + 4);
+	kept = *len;
+	*len = 700000;
+	CU_ASSERT(ipcmap_get(m, "k", 1, buf, CAP, &got) == IPCMAP_CORRUPT);
+	*len = kept;
+	CU_ASSERT(has_text("k", 4u << 20, 1));
+	done();
+}
+
 /* ---- scratch memory ---- */
 
 #if defined(IM_CHECK) && IM_CHECK
+
+/* Another thread writes while this one looks at a value outside the lock. */
+static bool written;
+
+static void *write_another(void *arg)
+{
+	static unsigned char text[2000];
+
+	make_text(text, sizeof(text), 2);
+	CU_ASSERT(ipcmap_put(m, "k", 1, text, sizeof(text), NULL) == 0);
+	return arg;
+}
+
+static void write_once(const char *point)
+{
+	pthread_t thread;
+
+	if (written || strcmp(point, "read.copied") != 0)
+		return;
+	written = true;
+	CU_ASSERT_FATAL(pthread_create(&thread, NULL, write_another, NULL) == 0);
+	pthread_join(thread, NULL);
+}
+
+/* The value that was looked at is there no more: it is neither compared nor returned. */
+static void value__of_another_version_is_looked_at_again(void)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	unsigned char *first = malloc(2000);
+	struct ipcmap_value old = {0};
+
+	with_map(T_NAME, 4);
+	make_text(first, 2000, 1);
+	CU_ASSERT(put_text("k", 2000, 1) == 0);
+	how.flags = IPCMAP_IF_EQUAL;
+	how.equal = first;
+	how.equal_len = 2000;
+	written = false;
+	im_crash_hook = write_once;
+	CU_ASSERT(ipcmap_put(m, "k", 1, "new", 3, &how) == IPCMAP_MISMATCH && written);
+	im_crash_hook = NULL;
+	CU_ASSERT(has_text("k", 2000, 2));
+
+	CU_ASSERT(put_text("k", 2000, 1) == 0);
+	old.buf = buf;
+	old.cap = CAP;
+	written = false;
+	im_crash_hook = write_once;
+	CU_ASSERT(ipcmap_putx(m, "k", 1, "new", 3, NULL, &old) == 0 && written);
+	im_crash_hook = NULL;
+	CU_ASSERT(is_text(buf, old.len, 2000, 2) && kit_is(m, "k", "new"));
+	free(first);
+	done();
+}
 
 static unsigned nested, nested_right;
 
@@ -360,7 +437,11 @@ static CU_TestInfo tests[] = {
 	{"a compressed value is raw to every write", value__is_raw_to_every_write},
 	{"compressed values take less of the limit", value__takes_less_of_the_limit},
 	{"broken compressed bytes are an error", value__broken_bytes_are_an_error},
+	{"a block longer than a block is an error",
+	 value__block_longer_than_a_block_is_an_error},
 #if defined(IM_CHECK) && IM_CHECK
+	{"a value of another version is looked at again",
+	 value__of_another_version_is_looked_at_again},
 	{"a read inside a read has its own scratch",
 	 value__read_inside_a_read_has_its_own_scratch},
 #endif

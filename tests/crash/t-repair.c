@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * t-repair.c - repair is killed at each of its steps; the map is as it was, or repaired
+ *
+ * A damaged map is made once and kept as bytes. A child repairs it and is killed at one of the
+ * points it passes; the name must lead to the very bytes that were there, or to a sound map
+ * with what was to be kept. The next repair must end well in both cases and leave nothing
+ * behind.
+ */
+#include "load.h"
+#include "map.h"
+#include "points.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define KEYS 120u
+#define NAMES 96u
+#define EACH T_AMOUNT(2u, 1u, 1u) /* kills at points of one name */
+
+#if HAVE_POINTS
+#include "crash.h"
+
+struct shared {
+	uint32_t count, kill_at, n_names;
+	uint32_t visits[NAMES];
+	char names[NAMES][24];
+	struct points_image start;
+};
+
+static struct shared *sh;
+static const char *name, *path;
+static uint64_t kept_before;
+
+static void beside(const char *suffix, char p[300])
+{
+	snprintf(p, 300, "%s%s", path, suffix);
+}
+
+static int make_damaged(void *arg)
+{
+	static char val[6000];
+	struct ipcmap_pair pair = {"k", 1, val, 3000};
+	struct ipcmap *m;
+
+	(void)arg;
+	T_MUST(load_open(name, IPCMAP_CREATE, 1u << 20, 2, &m) == 0);
+	for (uint32_t i = 0; i < KEYS; i++)
+		T_MUST(ipcmap_put(m, &i, sizeof(i), val, i % 40 ? i : sizeof(val), NULL) == 0);
+	T_MUST(ipcmap_snapshot_publish(m, "table", &pair, 1, NULL, NULL, 0) == 0);
+	T_MUST(ipcmap_snapshot_publish(m, "table", &pair, 1, NULL, NULL, 0) == 0);
+	/* a loss, so that the damaged one is kept */
+	m->shards[0].entries += 2;
+	return 0;
+}
+
+static uint32_t number_of(const char *point)
+{
+	uint32_t i;
+
+	for (i = 0; i < sh->n_names; i++)
+		if (strcmp(sh->names[i], point) == 0)
+			return i;
+	T_MUST(i < NAMES);
+	snprintf(sh->names[i], sizeof(sh->names[i]), "%s", point);
+	sh->n_names++;
+	return i;
+}
+
+/* Counts, and says at which point number each name comes for the first times. */
+static uint32_t where[NAMES * 4];
+static uint32_t n_where;
+
+static void count_point(const char *point)
+{
+	uint32_t i;
+
+	if (strncmp(point, "read.", 5) == 0)
+		return;
+	sh->count++;
+	i = number_of(point);
+	if (sh->visits[i]++ < EACH && n_where < NAMES * 4)
+		where[n_where++] = sh->count;
+}
+
+static void kill_point(const char *point)
+{
+	if (strncmp(point, "read.", 5) != 0 && ++sh->count == sh->kill_at)
+		kill(getpid(), SIGKILL);
+}
+
+static int repair_and_die(void *arg)
+{
+	struct ipcmap_repair s;
+
+	sh->count = 0;
+	sh->kill_at = *(uint32_t *)arg;
+	im_crash_hook = kill_point;
+	ipcmap_repair(name, NULL, &s);
+	return 0;
+}
+
+static bool is_as_it_was(void)
+{
+	struct points_image now = points_load_image(path);
+	bool same = now.len == sh->start.len && now.n == sh->start.n &&
+		    memcmp(now.p, sh->start.p, now.n) == 0;
+
+	free(now.p);
+	return same;
+}
+
+static bool is_repaired(void)
+{
+	struct ipcmap_snapshot *snap = NULL;
+	char val[6000];
+	struct ipcmap *m;
+	size_t len;
+	bool ok;
+
+	if (ipcmap_open(name, NULL, &m))
+		return false;
+	ok = ipcmap_check(m, load_print, NULL) == 0 &&
+	     ipcmap_snapshot_open(m, "table", 0, &snap) == 0 &&
+	     ipcmap_snapshot_version(snap) == 2;
+	for (uint32_t i = 0; i < KEYS && ok; i++)
+		ok = ipcmap_get(m, &i, sizeof(i), val, sizeof(val), &len) == 0 &&
+		     len == (i % 40 ? i : sizeof(val));
+	ipcmap_snapshot_close(snap);
+	ipcmap_close(m);
+	return ok;
+}
+
+static void fresh_start(void)
+{
+	char p[300];
+
+	beside(".damaged", p);
+	unlink(p);
+	beside(".repair", p);
+	unlink(p);
+	points_store_image(path, &sh->start);
+}
+
+static void kill_once(uint32_t at)
+{
+	struct ipcmap_repair s;
+	char p[300];
+	bool old;
+
+	fresh_start();
+	CU_ASSERT(t_killed(t_run(repair_and_die, &at)));
+	old = is_as_it_was();
+	if (!old && !is_repaired()) {
+		fprintf(stderr, "\n  killed at point %u: neither as it was nor repaired", at);
+		CU_FAIL("the state after the kill is wrong");
+	}
+	CU_ASSERT(ipcmap_repair(name, NULL, &s) == 0);
+	CU_ASSERT(s.replaced == old && s.kept == kept_before);
+	CU_ASSERT(is_repaired());
+	beside(".repair", p);
+	CU_ASSERT(access(p, F_OK) != 0);
+	beside(".damaged", p);
+	CU_ASSERT(access(p, F_OK) == 0);
+}
+
+static void repair__killed_everywhere(void)
+{
+	const int line = __LINE__;
+	struct ipcmap_repair s;
+	uint32_t passed;
+
+	name = t_name(line);
+	path = t_path(line);
+	sh = t_shared(sizeof(*sh));
+	n_where = 0;
+	CU_ASSERT_FATAL(t_ok(t_run(make_damaged, NULL)));
+	sh->start = points_load_image(path);
+	im_crash_hook = count_point;
+	CU_ASSERT(ipcmap_repair(name, NULL, &s) == 0 && s.replaced && s.kept_damaged);
+	im_crash_hook = NULL;
+	kept_before = s.kept;
+	passed = sh->count;
+	CU_ASSERT(s.kept == KEYS && is_repaired());
+	for (uint32_t i = 0; i < n_where; i++)
+		kill_once(where[i]);
+	printf("\n    repair %37s %5u points, %4u tried ", "", passed, n_where);
+	CU_ASSERT(number_of("offline.linked") < sh->n_names &&
+		  sh->visits[number_of("offline.renamed")] == 1 &&
+		  sh->visits[number_of("offline.marked")] == 1 &&
+		  sh->visits[number_of("repair.filled")] == 1);
+	fresh_start();
+	unlink(path);
+	free(sh->start.p);
+	t_shared_free(sh, sizeof(*sh));
+}
+#else
+static void repair__killed_everywhere(void)
+{
+	t_skip("needs crash points");
+}
+#endif
+
+static CU_TestInfo tests[] = {
+	{"killed at each step of a repair", repair__killed_everywhere},
+	CU_TEST_INFO_NULL,
+};
+
+T_SUITE("crash points of repair", tests)

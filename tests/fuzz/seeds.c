@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * seeds.c - small maps for the fuzzers to break
+ *
+ * All have the same geometry: 2 shards, 3 owners, 4 snapshot tables, extents of 4 KiB. The
+ * seed of the hash and the clock are fixed, so a script does the same in every process. One is
+ * empty, one has entries of each kind, one is full; the others were left by a process killed
+ * at a crash point, which release builds do not have: there they are like the second.
+ */
+#include "fuzz.h"
+
+#include "codec.h"
+#include "crash.h"
+#include "entry.h"
+#include "header.h"
+#include "segment.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SHARDS 2u
+#define TABLES 4u
+#define DIR_CAP 16u
+#define LIMIT (UINT64_C(300) << 10)
+#define HASH_SEED UINT64_C(0x1234567890abcdef)
+
+static unsigned char bulk[100000];
+
+/* ---- an empty segment ---- */
+
+static int build(struct im_seg *seg)
+{
+	struct fmt_shard *s = (struct fmt_shard *)(void *)seg->user;
+	unsigned char *area = seg->user + seg->user_geo[FMT_GEO_SNAP_OFF];
+
+	for (uint32_t i = 0; i < SHARDS; i++, s++) {
+		s->version = 1;
+		s->head[FMT_HOT] = s->head[FMT_COLD] = s->reserve = s->ahead = FMT_NO_EXTENT;
+		s->first = s->last = s->ovf_first = s->victim = s->cursor = FMT_NO_EXTENT;
+		memset(s->cand, 0xff, sizeof(s->cand));
+		s->redo.cas_extent = FMT_NO_EXTENT;
+	}
+	((struct fmt_snaps *)(void *)area)->redo.cas_extent = FMT_NO_EXTENT;
+	/* the same in every process */
+	seg->h->hash_seed = HASH_SEED;
+	seg->h->creation = 1;
+	seg->h->created = 1700000000;
+	seg->h->checksum = im_header_checksum(seg->h);
+	return 0;
+}
+
+static bool make_empty(const char *path)
+{
+	struct im_seg_create how = {
+		.limit = LIMIT,
+		.max = FZ_LEN,
+		.gid = UINT32_MAX,
+		.extent_shift = 12,
+		.unit_shift = 4,
+		.n_shards = SHARDS,
+		.n_owners = 3,
+		.n_lines = 3,
+		.user_geo = {FMT_SHARD_LEN, DIR_CAP, SHARDS * (FMT_SHARD_LEN + 4 * DIR_CAP),
+			     TABLES},
+		.ttl_ns = IPCMAP_TTL_NONE,
+		.pack_min = IPCMAP_COMPRESS_OFF,
+		.build = build,
+	};
+	char text[200] = "";
+	struct im_why why = {text, sizeof(text)};
+	struct im_seg *seg;
+	int rc;
+
+	how.user_len = how.user_geo[FMT_GEO_SNAP_OFF] + fmt_area_len(TABLES);
+	unlink(path);
+	rc = im_seg_create(path, &how, &why, &seg);
+	if (rc < 0) {
+		fprintf(stderr, "seeds: %s: %d %s\n", path, rc, text);
+		return false;
+	}
+	im_seg_detach(seg);
+	return true;
+}
+
+/* ---- entries ---- */
+
+/* Most are short; some are long, and one is longer than half an extent. */
+const void *fz_key(uint32_t i, size_t *ret_len)
+{
+	static unsigned char key[IPCMAP_KEY_MAX + 1];
+	size_t len = (size_t)snprintf((char *)key, 16, "k%u", i);
+
+	if (i % 16 == 7) {
+		memset(key + len, 'x', 40);
+		len += 40;
+	} else if (i == FZ_KEYS - 1) {
+		memset(key + len, 'y', 3000);
+		len += 3000;
+	}
+	*ret_len = len;
+	return key;
+}
+
+static int put(struct ipcmap *m, uint32_t i, size_t val_len, uint64_t ttl_ns)
+{
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	size_t len;
+	const void *key = fz_key(i, &len);
+
+	how.ttl_ns = ttl_ns;
+	how.type = i % 3;
+	return ipcmap_put(m, key, len, bulk + i, val_len, &how);
+}
+
+static int publish(struct ipcmap *m, const char *table, size_t n, size_t val_len)
+{
+	struct ipcmap_pair p[8];
+	char keys[8][8];
+
+	for (size_t i = 0; i < n; i++)
+		p[i] = (struct ipcmap_pair){keys[i], (size_t)snprintf(keys[i], 8, "s%zu", i),
+					    bulk + i, val_len};
+	return ipcmap_snapshot_publish(m, table, p, n, NULL, NULL, 0);
+}
+
+static int tune(struct ipcmap *m, unsigned compress)
+{
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+
+	o.compress = compress;
+	return ipcmap_tune(m, &o);
+}
+
+/* Every kind of entry, garbage, and some versions of snapshot tables. */
+static int fill(struct ipcmap *m)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < FZ_KEYS; i++)
+		r |= put(m, i, 8 + i % 90, i % 8 == 0 ? UINT64_C(60000000000) : 0);
+	for (uint32_t i = 0; i < FZ_KEYS; i += 5)
+		r |= put(m, i, 30, 0);
+	r |= put(m, 3, 10000, 0);
+	r |= tune(m, 64);
+	r |= put(m, 4, 1000, 0);
+	r |= put(m, 5, 70000, 0); /* two blocks, and does not lie inline */
+	memset(bulk, 'z', sizeof(bulk) / 2);
+	r |= put(m, 6, 50000, 0); /* does */
+	r |= tune(m, IPCMAP_COMPRESS_OFF);
+	r |= ipcmap_put(m, "n", 1, "41", 2, NULL);
+	r |= publish(m, "t", 3, 20) | publish(m, "t", 4, 200) | publish(m, "u", 1, 9000);
+	for (uint32_t i = 1; i < FZ_KEYS; i += 9) {
+		size_t len;
+		const void *key = fz_key(i, &len);
+
+		r |= ipcmap_del(m, key, len);
+	}
+	return r;
+}
+
+static int fill_up(struct ipcmap *m)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < 3000; i++)
+		r = put(m, i % 5 == 4 ? i / 2 : i + FZ_KEYS, 150, 0);
+	return r == IPCMAP_LIMIT ? 0 : -EIO;
+}
+
+#if defined(IM_CHECK) && IM_CHECK
+/* All that writes, till it meets the point to die at. */
+static int work(struct ipcmap *m)
+{
+	struct ipcmap_snapshot *s;
+
+	ipcmap_del(m, "k3", 2);
+	ipcmap_del(m, "k5", 2);
+	for (uint32_t i = 0; i < 20; i++) {
+		for (uint32_t k = 0; k < 120; k++)
+			put(m, 1000 + i * 110 + k, 8, 0);
+		put(m, 2, 6000 + i, 0);
+		publish(m, "t", 2 + i % 5, 100);
+		if (ipcmap_snapshot_open(m, "t", 0, &s) == 0 && i % 2)
+			ipcmap_snapshot_close(s);
+		if (i >= 14 && i % 2) {
+			ipcmap_del_prefix(m, "k1", 2, NULL);
+			ipcmap_compact(m, NULL, NULL);
+		}
+	}
+	return 0;
+}
+
+static const char *die_at;
+
+static void die(const char *name)
+{
+	if (strcmp(name, die_at) == 0)
+		raise(SIGKILL);
+}
+
+static bool work_killed(const char *path, const char *point)
+{
+	struct ipcmap *m;
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (ipcmap_open(path, NULL, &m) == 0) {
+			die_at = point;
+			im_crash_hook = die;
+			work(m);
+		}
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		return true;
+	fprintf(stderr, "seeds: %s was not met\n", point);
+	return false;
+}
+#else
+static bool work_killed(const char *path, const char *point)
+{
+	(void)path;
+	(void)point;
+	return true;
+}
+#endif
+
+struct fz_seed fz_seeds[] = {
+	{.name = "empty"},	    {.name = "entries"},	{.name = "full"},
+	{.name = "redo.armed"},	    {.name = "redo.store"},	{.name = "space.armed"},
+	{.name = "space.word"},	    {.name = "space.filled"},	{.name = "split.copied"},
+	{.name = "clean.swung"},    {.name = "compact.copied"}, {.name = "merge.published"},
+	{.name = "snapshot.ready"}, {.name = "keep.leaving"},	{.name = "room.released"},
+};
+const unsigned fz_n_seeds = sizeof(fz_seeds) / sizeof(fz_seeds[0]);
+
+/* ---- where things lie ---- */
+
+static void add(uint32_t **list, uint32_t *n, uint64_t off)
+{
+	*list = realloc(*list, (*n + 1) * sizeof(**list));
+	if (!*list)
+		abort();
+	(*list)[(*n)++] = (uint32_t)off;
+}
+
+static void find_entries(struct fz_seed *s, uint64_t at, uint32_t fill)
+{
+	for (uint64_t end = at + fill; at + FMT_ENTRY_HEAD <= end;) {
+		uint64_t w[2], head = FMT_ENTRY_HEAD, len;
+		unsigned flags;
+
+		memcpy(w, s->bytes + at, sizeof(w));
+		flags = (unsigned)(w[0] >> 48) & 0xff;
+		head += flags & FMT_F_TTL ? 8 : 0;
+		head += flags & FMT_F_LARGE ? 16 : 0;
+		len = head + (flags & FMT_F_FARKEY ? 0 : (w[1] >> 32 & 0xffff) + 1);
+		add(&s->entries, &s->n_entries, at);
+		if (flags & FMT_F_PACKED && !(flags & FMT_F_LARGE))
+			add(&s->blocks, &s->n_blocks, at + len);
+		len += flags & FMT_F_LARGE ? 0 : w[1] & UINT32_MAX;
+		at += align_up(len, 16);
+	}
+}
+
+static void find_image(struct fz_seed *s, uint64_t at)
+{
+	struct fmt_image im;
+	uint64_t item;
+
+	memcpy(&im, s->bytes + at, sizeof(im));
+	if (im.magic != FMT_IMAGE_MAGIC)
+		return;
+	add(&s->images, &s->n_images, at);
+	item = im.items_off;
+	for (uint32_t i = 0; i < im.n && item < 4096; i++) {
+		uint32_t len[2];
+
+		memcpy(len, s->bytes + at + item, sizeof(len));
+		add(&s->items, &s->n_items, at + item);
+		item = align_up(item + 8 + len[0] + len[1] + 1, 8);
+	}
+}
+
+static void find(struct fz_seed *s)
+{
+	const struct fmt_header *h = (const void *)s->bytes;
+	const struct fmt_extent *x = (const void *)(s->bytes + h->table_off);
+
+	for (uint32_t i = 0; i < h->n_extents; i++, x++) {
+		uint64_t at = h->extent_off + ((uint64_t)i << h->extent_shift);
+
+		if (fmt_word_state(x->word) == FMT_LOG)
+			find_entries(s, at, x->fill);
+		if (fmt_word_state(x->word) == FMT_INDEX)
+			for (unsigned k = 0; k < 64; k++)
+				add(&s->buckets, &s->n_buckets, at + 64 * k);
+		if (fmt_word_state(x->word) == FMT_LARGE)
+			find_image(s, at);
+		/* the first of a packed large value begins with its raw length */
+		if (fmt_word_state(x->word) == FMT_LARGE)
+			add(&s->blocks, &s->n_blocks, at);
+	}
+}
+
+/* ---- all ---- */
+
+static bool keep(struct fz_seed *s, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	bool ok;
+
+	s->bytes = calloc(1, FZ_LEN);
+	ok = f && s->bytes && fread(s->bytes, 1, FZ_LEN, f) == FZ_LEN;
+	if (f)
+		fclose(f);
+	if (ok)
+		find(s);
+	return ok;
+}
+
+static void make_bulk(void)
+{
+	uint64_t x = 1;
+
+	for (size_t i = 0; i < sizeof(bulk); i++) {
+		x = x * UINT64_C(6364136223846793005) + 1442695040888963407u;
+		bulk[i] = (unsigned char)(x >> 62 | 64);
+	}
+}
+
+static bool make(struct fz_seed *s, unsigned i, const char *path)
+{
+	struct ipcmap *m;
+	int r = 0;
+
+	make_bulk();
+	if (!make_empty(path))
+		return false;
+	if (i > 0) {
+		r = ipcmap_open(path, NULL, &m);
+		if (r == 0) {
+			r = fill(m);
+			if (i == 2 && r == 0)
+				r = fill_up(m);
+			if (r == 0)
+				r = ipcmap_check(m, NULL, NULL);
+			ipcmap_close(m);
+		}
+	}
+	if (r)
+		fprintf(stderr, "seeds: %s: %d\n", s->name, r);
+	return r == 0 && (i < 3 || work_killed(path, s->name)) && keep(s, path);
+}
+
+bool fz_seeds_make(const char *path)
+{
+	for (unsigned i = 0; i < fz_n_seeds; i++)
+		if (!make(&fz_seeds[i], i, path))
+			return false;
+	return true;
+}
+
+void fz_seeds_free(void)
+{
+	for (unsigned i = 0; i < fz_n_seeds; i++) {
+		struct fz_seed *s = &fz_seeds[i];
+
+		free(s->bytes);
+		free(s->entries);
+		free(s->buckets);
+		free(s->blocks);
+		free(s->images);
+		free(s->items);
+		*s = (struct fz_seed){.name = s->name};
+	}
+}

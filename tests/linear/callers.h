@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * callers.h - the processes of the linearizability test: workers, filler, compactor
+ *
+ * They share memory with the test, in which they note their calls.
+ */
+#ifndef CALLERS_H
+#define CALLERS_H
+
+#include "lin.h"
+#include "load.h"
+
+#define WORKERS 4u
+#define VALUES 3u /* keys that hold values; the last of them is longer than half an extent */
+#define COUNTERS 1u
+#define KEYS (VALUES + COUNTERS)
+#define OPS 100u    /* calls of a worker in a round */
+#define FILL 20000u /* keys of the filler */
+#define LONG_KEY 2500u
+#define EVERY_KEY 0xffu /* of a clear */
+#define LIFE_S T_AMOUNT(60u, 180u, 300u) /* of a process that gets no further */
+
+struct shared {
+	uint64_t stamp;
+	uint64_t filled; /* keys of the filler */
+	uint64_t wrong;	 /* values that are not whole, or of another key */
+	uint64_t limits; /* LIMIT and FULL that workers saw */
+	uint64_t busy;
+	uint64_t compactions;
+	uint32_t round;
+	uint32_t ready; /* workers that wait for the others to begin the round */
+	uint32_t stop;
+	uint32_t pause, paused;	  /* the filler */
+	uint32_t die_in[WORKERS]; /* crash points */
+	uint32_t next[WORKERS];	  /* call */
+	struct lin_op op[WORKERS][OPS];
+};
+
+struct worker {
+	uint32_t me;
+	bool clears;
+	uint32_t life; /* number of the process among all that there were: writer of values */
+	uint64_t seq;
+	uint64_t x;
+	uint64_t version[KEYS], value[KEYS]; /* seen last */
+	struct ipcmap *m;
+};
+
+extern struct shared *sh;
+extern const char *callers_map; /* the name of the map */
+
+bool is_counter(uint32_t k);
+size_t callers_key(uint32_t k, unsigned char *key); /* room for LONG_KEY + 20 bytes */
+
+/* What a call returned, into @o. */
+void callers_show(struct lin_op *o, const struct ipcmap_value *v);
+
+/* For t_run(): their arguments are a struct worker, a random number of 64 bits, nothing. */
+int callers_work(void *arg);
+int callers_fill(void *arg);
+int callers_compact(void *arg);
+
+#endif
