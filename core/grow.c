@@ -225,7 +225,7 @@ static void drop_extent(struct im_op *op)
 	struct fmt_shard *s = op->s;
 	uint32_t n = im_load32_rlx(&s->n_index);
 
-	if (!im_room_try_settle(op))
+	if (!n || n > op->m->dir_cap || !im_room_try_settle(op))
 		return;
 	im_redo_start(op);
 	/* ord(reclaim): the geometry that reached it is history since the merge. */
