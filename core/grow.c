@@ -209,8 +209,11 @@ static void copy_all(const struct im_chain *from, const struct im_chain *to)
 		for (unsigned i = 0; i < FMT_SLOTS; i++) {
 			if (!im_chain_tag(from->b[k], i))
 				continue;
-			while (im_chain_tag(to->b[at / FMT_SLOTS], at % FMT_SLOTS))
+			while (at < to->n * FMT_SLOTS &&
+			       im_chain_tag(to->b[at / FMT_SLOTS], at % FMT_SLOTS))
 				at++;
+			if (at == to->n * FMT_SLOTS)
+				return; /* hostile bytes: there was room when it was counted */
 			im_store32_rel(&to->b[at / FMT_SLOTS]->ref[at % FMT_SLOTS],
 				       im_load32_rlx(&from->b[k]->ref[i]));
 			im_chain_set_tag(to->b[at / FMT_SLOTS], at % FMT_SLOTS,
@@ -223,16 +226,19 @@ static void copy_all(const struct im_chain *from, const struct im_chain *to)
 static void drop_extent(struct im_op *op)
 {
 	struct fmt_shard *s = op->s;
-	uint32_t n = im_load32_rlx(&s->n_index);
+	uint32_t n = im_load32_rlx(&s->n_index), ext;
 
 	if (!n || n > op->m->dir_cap || !im_room_try_settle(op))
+		return;
+	ext = im_dir_extent(op->m, im_load32_rlx(&op->dir[n - 1]));
+	if (ext >= op->seg->n_extents)
 		return;
 	im_redo_start(op);
 	/* ord(reclaim): the geometry that reached it is history since the merge. */
 	im_redo_set(op, &s->reclaim_seq, im_load_rlx(&s->reclaim_seq) + 1);
 	im_redo_set32(op, &s->n_index, n - 1);
 	im_redo_set32(op, &s->image, 0);
-	im_room_free_later(op, im_dir_extent(op->m, im_load32_rlx(&op->dir[n - 1])));
+	im_room_free_later(op, ext);
 	im_redo_run(op);
 	crash("merge.dropped");
 	im_room_try_settle(op);
