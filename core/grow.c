@@ -165,7 +165,8 @@ void im_index_grow(struct im_op *op)
 			op->want_ahead = true;
 			return;
 		}
-		im_index_add(op);
+		if (!im_index_add(op))
+			return;
 	}
 	if (n < UINT32_MAX - 1)
 		split(op, n);

@@ -117,13 +117,18 @@ static uint32_t take_ahead(struct im_op *op)
 	return ext;
 }
 
-/* One more index extent at the end of the directory, and the geometry if it is the first. */
-static void add_index(struct im_op *op, uint64_t geometry)
+/*
+ * One more index extent at the end of the directory, and the geometry if it is the first. False:
+ * the directory has no such end.
+ */
+static bool add_index(struct im_op *op, uint64_t geometry)
 {
 	struct fmt_shard *s = op->s;
 	uint32_t n = im_load32_rlx(&s->n_index);
 	uint32_t ext;
 
+	if (n >= op->m->dir_cap)
+		return false;
 	im_redo_start(op);
 	ext = take_ahead(op);
 	im_redo_set32(op, &op->dir[n], im_dir_word(op->m, ext));
@@ -132,11 +137,12 @@ static void add_index(struct im_op *op, uint64_t geometry)
 		im_redo_set(op, &s->geometry, geometry);
 	im_redo_run(op);
 	im_room_recap(op);
+	return true;
 }
 
-void im_index_add(struct im_op *op)
+bool im_index_add(struct im_op *op)
 {
-	add_index(op, 0);
+	return add_index(op, 0);
 }
 
 int im_index_start(struct im_op *op)
@@ -149,8 +155,7 @@ int im_index_start(struct im_op *op)
 	b = (struct fmt_bucket *)(void *)im_seg_extent(op->seg, ext);
 	for (unsigned i = 0; i < START_BUCKETS; i++)
 		im_bucket_wipe(&b[i]);
-	add_index(op, START_BUCKETS);
-	return 0;
+	return add_index(op, START_BUCKETS) ? 0 : -EUCLEAN;
 }
 
 int im_index_add_overflow(struct im_op *op)

@@ -160,8 +160,8 @@ int im_index_start(struct im_op *op);
 /* Append an empty overflow bucket to the chain that ends in @tail, and say where it is. */
 int im_index_extend(struct im_op *op, struct fmt_bucket *tail, struct fmt_bucket **ret);
 
-/* One more index extent, from those ahead. */
-void im_index_add(struct im_op *op);
+/* One more index extent, from those ahead. False: the directory has no place for it. */
+bool im_index_add(struct im_op *op);
 
 /* One more extent of overflow buckets; IM_NEED when the shard has none ahead. */
 int im_index_add_overflow(struct im_op *op);

@@ -160,11 +160,16 @@ static int validate(const struct im_seg *seg, const struct im_why *why)
 	return 0;
 }
 
-/* Words that name an owner; owner.c wants to see them when a slot's generations run out. */
+/*
+ * Words that name an owner; owner.c wants to see them when a slot's generations run out, which
+ * may be during the attach, before its geometry was judged.
+ */
 static uint32_t *owner_word(struct im_seg *seg, uint32_t i)
 {
 	struct fmt_shard *shards = (struct fmt_shard *)(void *)seg->user;
 
+	if (validate(seg, NULL))
+		return NULL;
 	if (i >= 2 * seg->n_shards)
 		return im_area_owner_word(seg, i - 2 * seg->n_shards);
 	return i & 1 ? &shards[i / 2].fetching : &shards[i / 2].lock;

@@ -7,11 +7,20 @@
  */
 #include "fuzz.h"
 #include "args.h"
+#include "crash.h"
+#include "header.h"
 #include "load.h"
 #include "../starved/starve.h"
 #include "../unit/kit.h"
 
+#include <fcntl.h>
 #include <string.h>
+
+#if defined(IM_CHECK) && IM_CHECK
+#define HAVE_POINTS 1
+#else
+#define HAVE_POINTS 0
+#endif
 
 /* One input takes milliseconds, all of them may take minutes on a machine that is busy. */
 #define INPUT_SEC 120u
@@ -134,6 +143,132 @@ static void hostile__put_ends_where_entries_are_broken(void)
 	t_clean_up();
 }
 
+/*
+ * Whose slot has had its last generation, looks through all words that name owners. That comes
+ * before the geometry of shards and snapshots is judged, and so they were looked for anywhere.
+ */
+static int attach_in_the_last_generation(void *arg)
+{
+	static const struct {
+		uint32_t n_shards;
+		uint64_t snap_off;
+	} wrong[] = {{4095, 0}, {1, UINT64_C(1) << 44}, {1, UINT64_C(1) << 63}};
+
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		struct ipcmap *m = kit_made(arg, KIT_MIB, 0, 1);
+		int fd = open(m->seg->name, O_RDWR);
+		struct fmt_header h;
+
+		for (uint32_t k = 0; k < m->seg->n_owners; k++)
+			m->seg->owners[k].gen = 0xfffff;
+		ipcmap_close(m);
+		T_MUST(fd >= 0 && pread(fd, &h, sizeof(h), 0) == sizeof(h));
+		h.n_shards = wrong[i].n_shards;
+		if (wrong[i].snap_off)
+			h.user[FMT_GEO_SNAP_OFF] = wrong[i].snap_off;
+		h.checksum = im_header_checksum(&h);
+		T_MUST(pwrite(fd, &h, sizeof(h), 0) == sizeof(h) && close(fd) == 0);
+		T_MUST(ipcmap_open(arg, NULL, &m) == IPCMAP_CORRUPT);
+	}
+	return 0;
+}
+
+static void hostile__geometry_is_judged_before_it_is_used(void)
+{
+	CU_ASSERT(t_ok(t_run(attach_in_the_last_generation, (void *)(uintptr_t)T_NAME)));
+	t_clean_up();
+}
+
+static struct ipcmap *with_keys(const char *name, uint64_t n)
+{
+	struct ipcmap *m = kit_made(name, KIT_MIB, 0, 1);
+
+	for (uint64_t i = 0; i < n; i++) {
+		struct kit_key k = kit_key(i);
+
+		T_MUST(ipcmap_put(m, k.text, k.len, "v", 1, NULL) == 0);
+	}
+	return m;
+}
+
+/* The directory's last entry was looked for where a count in the segment said it was. */
+static int compact_with_a_wrong_count(void *arg)
+{
+	struct ipcmap *m = with_keys(arg, 3000);
+
+	for (uint64_t i = 0; i < 3000; i++) {
+		struct kit_key k = kit_key(i);
+
+		T_MUST(ipcmap_del(m, k.text, k.len) == 0);
+	}
+	m->shards[0].n_index = UINT32_MAX - 1;
+	ipcmap_compact(m, NULL, NULL);
+	ipcmap_close(m);
+	return 0;
+}
+
+static int first_put_with_a_wrong_count(void *arg)
+{
+	struct ipcmap *m = with_keys(arg, 0);
+	int r;
+
+	m->shards[0].n_index = UINT32_MAX - 1;
+	r = kit_put(m, "a", "v");
+	T_MUST(r == 0 || r == IPCMAP_CORRUPT);
+	ipcmap_close(m);
+	return 0;
+}
+
+static void hostile__count_of_index_extents_is_bounded(void)
+{
+	CU_ASSERT(t_ok(t_run(compact_with_a_wrong_count, (void *)(uintptr_t)T_NAME)));
+	CU_ASSERT(t_ok(t_run(first_put_with_a_wrong_count, (void *)(uintptr_t)T_NAME)));
+	t_clean_up();
+}
+
+#if HAVE_POINTS
+static struct fmt_redo *list;
+static unsigned what;
+
+/* Another process changes the list between its arming and its stores. */
+static void change_list(const char *point)
+{
+	if (strcmp(point, "redo.armed") != 0)
+		return;
+	if (what == 0)
+		list->store[0].at = UINT64_C(1) << 45;
+	else if (what == 1)
+		list->store[0].at |= 2;
+	else if (what == 2)
+		list->n = UINT32_MAX;
+	else
+		list->cas_extent = UINT32_MAX - 1;
+}
+
+static int put_with_a_list_that_changes(void *arg)
+{
+	for (what = 0; what < 4; what++) {
+		struct ipcmap *m = with_keys(arg, 10);
+
+		list = &m->shards[0].redo;
+		im_crash_hook = change_list;
+		kit_put(m, "a", "v");
+		kit_put(m, "b", "v");
+		ipcmap_del(m, "a", 1);
+		im_crash_hook = NULL;
+		ipcmap_close(m);
+	}
+	return 0;
+}
+
+/* The list was stored as it stood in the segment, wherever it said. */
+static void hostile__redo_list_is_bounded_as_it_is_stored(void)
+{
+	CU_ASSERT(t_ok(t_run(put_with_a_list_that_changes, (void *)(uintptr_t)T_NAME)));
+	t_clean_up();
+}
+#endif
+
 struct files {
 	const char *corpus;
 	bool (*start)(const char *path);
@@ -210,6 +345,12 @@ static CU_TestInfo tests[] = {
 	 hostile__files_to_load_do_no_harm},
 	{"words on the command line are used or refused", hostile__words_do_no_harm},
 	{"a put ends where entries are broken", hostile__put_ends_where_entries_are_broken},
+	{"the geometry of a header is judged before it is used",
+	 hostile__geometry_is_judged_before_it_is_used},
+	{"the count of index extents is bounded", hostile__count_of_index_extents_is_bounded},
+#if HAVE_POINTS
+	{"a redo list is bounded as it is stored", hostile__redo_list_is_bounded_as_it_is_stored},
+#endif
 	{"more pairs than there can be are too many", hostile__number_of_pairs_is_too_big},
 	CU_TEST_INFO_NULL,
 };

@@ -44,7 +44,9 @@ static void leave_out(CU_pSuite suite)
 
 static bool is_wanted(const char *suite, const char *word)
 {
-	return !word || (*word == '=' ? strcmp(suite, word + 1) == 0 : strstr(suite, word) != NULL);
+	if (word && *word == '=')
+		return strcmp(suite, word + 1) == 0;
+	return !word || strstr(suite, word);
 }
 
 static int add(const char *word)

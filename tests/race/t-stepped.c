@@ -823,7 +823,7 @@ static bool read_stopped(int (*fn)(void *arg), const void *arg, uint64_t at, voi
 	pid_t pid;
 
 	sh->stop_at = at;
-	sh->measure = at % MEASURED == 0;
+	sh->measure = count.stops % MEASURED == 0;
 	pid = start_reader(fn, arg);
 	if (hear(&a) && a.what == STOPPED) {
 		stopped = true;

@@ -281,7 +281,8 @@ static void handle(int sig)
 	uint64_t seq = 0;
 
 	(void)sig;
-	nested_put = store("other", 100, 9, 0);
+	/* not store(): the interrupted one's value may be made and not copied yet */
+	nested_put = ipcmap_put(m, "other", 5, "x", 1, NULL);
 	nested_del = ipcmap_del(m, "other", 5);
 	nested_get = fetch("key", &seq);
 	nested_seq = seq;

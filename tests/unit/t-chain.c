@@ -190,7 +190,7 @@ static unsigned movers(uint64_t end, uint64_t to, uint64_t *ret_first)
 	return n;
 }
 
-/* What it left in the image of the new bucket is more than what the next attempt copies there. */
+/* What it left in the new bucket's image is more than what the next attempt copies there. */
 static void chain__killed_split_leaves_nothing_in_the_image(void)
 {
 	uint64_t next = 0, n, gone = 0;

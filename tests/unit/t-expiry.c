@@ -324,7 +324,8 @@ static bool all_say(int r, bool there)
 static void expiry__life_ends_for_all_at_one_moment(void)
 {
 	struct ipcmap_put_options how = IPCMAP_PUT_INIT, there = how, absent = how;
-	static const size_t lens[] = {8, 200, 1500, 3000}; /* the last two by the whole protocol */
+	/* the last two by the whole protocol */
+	static const size_t lens[] = {8, 200, 1500, 3000};
 	static unsigned char val[4000];
 
 	m = kit_made(T_NAME, 4 * KIT_MIB, 0, 1);

@@ -240,7 +240,7 @@ static void large__many_mebibytes(void)
 	done();
 }
 
-/* A shard has one place for what it could not free at once: it must be free before it is used. */
+/* A shard has one place for what it could not free at once: it is not used while it is taken. */
 static void large__what_is_still_to_be_freed_is_not_forgotten(void)
 {
 	struct ipcmap_put_options how = IPCMAP_PUT_INIT;

@@ -118,7 +118,8 @@ static bool is_no_hit(const char *key, size_t len)
 {
 	char buf[300];
 	struct ipcmap_value v = {.buf = buf, .cap = sizeof(buf)};
-	int a = ipcmap_get(m, key, len, buf, sizeof(buf), NULL), b = ipcmap_getx(m, key, len, &v);
+	int a = ipcmap_get(m, key, len, buf, sizeof(buf), NULL);
+	int b = ipcmap_getx(m, key, len, &v);
 
 	return a != 0 && a != IPCMAP_SHORT && b != 0 && b != IPCMAP_SHORT &&
 	       ipcmap_exists(m, key, len) != 1;

@@ -118,7 +118,8 @@ static void redo__list_whose_extent_was_freed_is_dropped(void)
 
 	with_map(T_NAME);
 	word = m->seg->table[s->first].word;
-	im_redo_list_word(list, s->first, word + (UINT64_C(1) << 16), word + (UINT64_C(2) << 16));
+	im_redo_list_word(list, s->first, word + (UINT64_C(1) << 16),
+			  word + (UINT64_C(2) << 16));
 	list->seq |= 1;
 	CU_ASSERT(write_after() == 0);
 	CU_ASSERT(s->cleaned != STORED && m->seg->table[s->first].word == word);

@@ -912,7 +912,8 @@ static CU_TestInfo tests[] = {
 	{"pins of the dead are used again", snapshot__pins_of_the_dead_are_used_again},
 	{"a copy is of one version", snapshot__copy_is_of_one_version},
 #if defined(IM_CHECK) && IM_CHECK
-	{"held at the last moment, a version stays", snapshot__held_at_the_last_moment_it_stays},
+	{"held at the last moment, a version stays",
+	 snapshot__held_at_the_last_moment_it_stays},
 	{"what is gone when it is pinned is not held",
 	 snapshot__what_is_gone_when_it_is_pinned_is_not_held},
 	{"fields of two versions are not mixed", snapshot__fields_of_two_versions_are_not_mixed},

@@ -175,7 +175,7 @@ static int watch_give_back(void *p, uint64_t len)
 	return im_os_real.give_back(p, len);
 }
 
-/* Killed in between it must not be believed to have memory: its next user would not ask for it. */
+/* After a kill in between, its next user must not believe that it has memory. */
 static void space__pages_go_after_the_table_says_so(void)
 {
 	struct im_seg *seg = seg_made(T_PATH, NULL);

@@ -275,7 +275,7 @@ static void value__broken_bytes_are_an_error(void)
 	done();
 }
 
-/* A block is as long as the bytes of its value that are left, and longer than any block can be. */
+/* A block is no longer than what is left of its value, but longer than any block can be. */
 static void value__block_longer_than_a_block_is_an_error(void)
 {
 	struct im_entry e;
