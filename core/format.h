@@ -8,6 +8,8 @@
  *   n_shards x uint32_t [dir_cap]    the index extents of each shard, in bucket order, each
  *                                    as its number times the buckets in an extent
  *   the snapshot area                struct fmt_snaps, tables, versions, pins
+ *   the waiting area                 struct fmt_waits, bells, watchers, leases; absent in
+ *                                    segments of before it: the user area ends sooner
  *
  * Extents hold log entries, index buckets, overflow buckets or pieces of large values.
  * ipcmap(5) has this as tables of offsets and is changed first.
@@ -26,6 +28,8 @@
  *   ord(pin)       a pin, then the look at its version's state; a version
  *                  leaving, then the look at the pins; the last look at the
  *                  version's bytes, then the pin's end                       pin / keep
+ *   ord(bell)      a change, then the look for listeners; listening, then
+ *                  the look for a change                                     shm/bell.c
  */
 #ifndef IM_FORMAT_H
 #define IM_FORMAT_H
@@ -270,6 +274,46 @@ im_inline uint64_t fmt_area_len(uint64_t tables)
 	return sizeof(struct fmt_snaps) +
 	       tables * (sizeof(struct fmt_table) + FMT_KEPT_EACH * sizeof(struct fmt_kept) +
 			 FMT_PINS_EACH * sizeof(struct fmt_pin));
+}
+
+/* ---- waiting ---- */
+
+/*
+ * The area: struct fmt_waits, FMT_BELLS_EACH bells for each snapshot table, a word for each
+ * owner slot, padded to 64 bytes, FMT_LEASES leases for each shard.
+ */
+#define FMT_BELLS_EACH 16u
+#define FMT_LEASES 16u
+
+struct fmt_waits {
+	uint32_t any; /* bell: any key */
+	uint32_t reserved0;
+	uint64_t prefix_lens; /* bit n: there were watchers of prefixes of n bytes; 0: of 64 and more */
+	uint64_t reserved[6];
+};
+static_assert(sizeof(struct fmt_waits) == 64, "one line");
+
+/* A key that one process on the host is loading, for all who wait. */
+struct fmt_lease {
+	uint64_t hash; /* of the key */
+	uint64_t version; /* of the shard's next write when it was granted */
+	uint64_t until; /* it is void from then on: ns of the host's monotonic clock */
+	uint64_t took;	/* ns that the last load of this key took; a hint */
+	uint64_t retry; /* after a failure: not before then */
+	uint32_t owner; /* slot | generation; 0: nobody is loading */
+	uint32_t grant; /* moves with each grant; names the lease with owner */
+	uint32_t bell;
+	uint32_t fails; /* one after the other */
+	uint32_t err;	/* of the last failure */
+	uint32_t reserved;
+};
+static_assert(sizeof(struct fmt_lease) == 64, "one line");
+
+im_inline uint64_t fmt_waits_len(uint64_t tables, uint64_t owners, uint64_t shards)
+{
+	return sizeof(struct fmt_waits) +
+	       ((tables * FMT_BELLS_EACH * 4 + owners * 8 + 63) & ~UINT64_C(63)) +
+	       shards * FMT_LEASES * sizeof(struct fmt_lease);
 }
 
 /* user_geo[] of the segment header */

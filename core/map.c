@@ -87,6 +87,20 @@ static int choose_shards(const struct ipcmap_options *o, struct im_seg_create *c
 	return 0;
 }
 
+/* The waiting area begins on a line. */
+static uint64_t waits_off(uint64_t snap_off, uint64_t tables)
+{
+	return align_up(snap_off + fmt_area_len(tables), 64);
+}
+
+static uint64_t user_len_of(const struct im_seg_create *c)
+{
+	uint64_t tables = c->user_geo[FMT_GEO_TABLES];
+
+	return waits_off(c->user_geo[FMT_GEO_SNAP_OFF], tables) +
+	       fmt_waits_len(tables, c->n_owners, c->n_shards);
+}
+
 /* IPCMAP_COMPRESS_OFF is above every length. */
 static uint32_t pack_min(const struct ipcmap_options *o)
 {
@@ -127,7 +141,7 @@ static int choose(const struct ipcmap_options *o, struct im_seg_create *c,
 	c->user_geo[FMT_GEO_DIR_CAP] = cap;
 	c->user_geo[FMT_GEO_SNAP_OFF] = c->n_shards * (FMT_SHARD_LEN + cap * sizeof(uint32_t));
 	c->user_geo[FMT_GEO_TABLES] = c->limit < SMALL ? TABLES_SMALL : FMT_TABLES_MAX;
-	c->user_len = c->user_geo[FMT_GEO_SNAP_OFF] + fmt_area_len(c->user_geo[FMT_GEO_TABLES]);
+	c->user_len = user_len_of(c);
 	c->mode = o->mode ? o->mode : 0600;
 	c->gid = o->group;
 	c->ttl_ns = o->ttl_ns ? o->ttl_ns : IPCMAP_TTL_NONE;
@@ -280,6 +294,23 @@ static uint32_t n_places(const struct im_seg *seg)
 	return seg->n_shards > 1 ? seg->n_shards : 2;
 }
 
+/* Segments that were made before there was such an area have none. */
+static void find_waits(struct ipcmap *m, const struct im_seg *seg)
+{
+	uint64_t tables = seg->user_geo[FMT_GEO_TABLES];
+	uint64_t off = waits_off(seg->user_geo[FMT_GEO_SNAP_OFF], tables);
+	uint64_t len = fmt_waits_len(tables, seg->n_owners, seg->n_shards);
+
+	if (off > seg->user_len || len > seg->user_len - off)
+		return;
+	m->waits = (struct fmt_waits *)(void *)(seg->user + off);
+	m->bells = (uint32_t *)(void *)(m->waits + 1);
+	m->n_bells = (uint32_t)tables * FMT_BELLS_EACH;
+	m->watchers = (uint64_t *)(void *)(m->bells + m->n_bells);
+	m->leases = (struct fmt_lease *)(void *)(seg->user + off + len) -
+		    (size_t)seg->n_shards * FMT_LEASES;
+}
+
 static void fill(struct ipcmap *m, struct im_seg *seg)
 {
 	m->seg = seg;
@@ -305,6 +336,7 @@ static void fill(struct ipcmap *m, struct im_seg *seg)
 	m->shared = &seg->h->shared;
 	m->id = seg->id;
 	m->n_shards = seg->n_shards;
+	find_waits(m, seg);
 	m->at_shift = (uint8_t)(64 - log2_floor(n_places(seg) * sizeof(m->at[0])));
 	for (uint32_t i = 0; i < n_places(seg); i++) {
 		uint32_t shard = i & (m->n_shards - 1);
@@ -355,6 +387,7 @@ int im_map_create_like(const char *path, struct im_seg_create *c, const struct i
 	struct im_seg *seg;
 	int r;
 
+	c->user_len = user_len_of(c);
 	c->build = build;
 	im_owner_word = owner_word;
 	r = im_seg_create(path, c, why, &seg);

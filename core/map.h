@@ -49,6 +49,11 @@ struct ipcmap {
 	/* the rest */
 	uint32_t n_shards;
 	uint64_t deadline_ns;
+	struct fmt_waits *waits; /* NULL: the segment has no waiting area; then all are */
+	uint32_t *bells;
+	uint32_t n_bells;
+	uint64_t *watchers; /* one for each owner slot */
+	struct fmt_lease *leases; /* FMT_LEASES for each shard */
 	struct im_map_shard at[]; /* at least two: a shift by 64 is none */
 };
 

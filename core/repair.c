@@ -286,7 +286,6 @@ static struct im_seg_create like(const struct job *j, uint64_t max)
 		.n_shards = j->copy->n_shards,
 		.n_owners = j->copy->n_owners,
 		.n_lines = j->copy->n_lines,
-		.user_len = j->copy->user_len,
 		.ttl_ns = im_load_rlx(&live->ttl_ns),
 		.pack_min = im_load32_rlx(&live->pack_min),
 		.hash_seed = &j->copy->hash_seed,

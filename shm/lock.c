@@ -53,7 +53,7 @@ bool im_wait_over(struct im_wait *wait)
 	return now >= wait->until;
 }
 
-static uint64_t nap_within(const struct im_wait *wait, uint64_t nap)
+uint64_t im_wait_nap(const struct im_wait *wait, uint64_t nap)
 {
 	uint64_t now;
 
@@ -132,7 +132,7 @@ int im_lock_slow(struct im_seg *seg, uint32_t *word, struct im_wait *wait)
 			return -EINTR;
 		if (im_wait_over(wait))
 			return take(seg, word, waiters, true);
-		doze(word, nap_within(wait, nap), wait);
+		doze(word, im_wait_nap(wait, nap), wait);
 		waiters = IM_LOCK_WAITERS;
 		rc = take(seg, word, waiters, true);
 		if (rc >= 0)

@@ -37,6 +37,9 @@ im_inline void im_wait_start(struct im_seg *seg, uint64_t deadline_ns, struct im
 /* Has the deadline passed? The first call starts the clock. */
 bool im_wait_over(struct im_wait *wait);
 
+/* What is left of @nap until the deadline; the clock was started. */
+uint64_t im_wait_nap(const struct im_wait *wait, uint64_t nap);
+
 #define IM_TAKEN 0
 #define IM_TAKEN_OVER 1 /* the owner died inside: recover first */
 

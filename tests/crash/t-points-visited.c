@@ -82,11 +82,12 @@ static uint32_t count_missing(void)
 }
 
 #if HAVE_POINTS
-/* Those of snapshots are passed in t-snapshot-points.c. */
+/* Those of snapshots are passed in t-snapshot-points.c, those of bells in t-bell.c. */
 static bool elsewhere(const char *point)
 {
 	static const char *const subject[] = {"snapshot.", "pin.",    "keep.",
-					       "view.",	    "repair.", "offline."};
+					       "view.",	    "repair.", "offline.",
+					       "bell."};
 
 	for (unsigned i = 0; i < sizeof(subject) / sizeof(*subject); i++)
 		if (strncmp(point, subject[i], strlen(subject[i])) == 0)
