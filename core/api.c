@@ -7,6 +7,7 @@
 #include "compact.h"
 #include "many.h"
 #include "os.h"
+#include "prefix.h"
 #include "read.h"
 #include "repair.h"
 #include "scan.h"
@@ -77,7 +78,9 @@ IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
 
 IPCMAP_API void ipcmap_close(struct ipcmap *map)
 {
-	if (map)
+	if (im_has_prefix(map))
+		im_prefix_close(map);
+	else if (map)
 		im_map_close(map);
 }
 
@@ -93,11 +96,24 @@ IPCMAP_API int ipcmap_unlink(const char *name)
 	return r ? r : im_seg_unlink(path, &quiet);
 }
 
+IPCMAP_API int ipcmap_open_prefix(struct ipcmap *map, const void *prefix, size_t prefix_len,
+				  struct ipcmap **ret_map)
+{
+	if (!map || !prefix || !prefix_len || !ret_map ||
+	    prefix_len >= IPCMAP_KEY_MAX - map->prefix_len)
+		return IPCMAP_INVALID;
+	return im_prefix_open(map, prefix, prefix_len, ret_map);
+}
+
 /* ---- read ---- */
 
 IPCMAP_API int ipcmap_get(struct ipcmap *map, const void *key, size_t key_len, void *buf,
 			  size_t cap, size_t *ret_len)
 {
+	if (unlikely(!map))
+		return IPCMAP_INVALID;
+	if (unlikely(map->prefix_len))
+		return im_prefix_get(map, key, key_len, buf, cap, ret_len);
 	return im_read_get(map, key, key_len, buf, cap, ret_len);
 }
 
@@ -106,6 +122,8 @@ IPCMAP_API int ipcmap_getx(struct ipcmap *map, const void *key, size_t key_len,
 {
 	if (bad_key(map, key, key_len) || bad_value(ret))
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_getx(map, key, key_len, ret);
 	return im_read_getx(map, key, key_len, ret);
 }
 
@@ -120,7 +138,7 @@ IPCMAP_API int ipcmap_get_alloc(struct ipcmap *map, const void *key, size_t key_
 		return IPCMAP_INVALID;
 	/* the value may have grown between asking and copying: at most a few times */
 	for (unsigned i = 0; i < 16; i++) {
-		r = im_read_getx(map, key, key_len, &v);
+		r = ipcmap_getx(map, key, key_len, &v);
 		if (r != IPCMAP_SHORT && !(r == 0 && !buf))
 			break;
 		free(buf);
@@ -145,6 +163,8 @@ IPCMAP_API int ipcmap_exists(struct ipcmap *map, const void *key, size_t key_len
 {
 	if (bad_key(map, key, key_len))
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_exists(map, key, key_len);
 	return im_read_exists(map, key, key_len);
 }
 
@@ -161,6 +181,8 @@ static int put(struct ipcmap *map, const void *key, size_t key_len, const void *
 		return IPCMAP_INVALID;
 	if (unlikely(val_len > IPCMAP_VAL_MAX))
 		return IPCMAP_TOOBIG;
+	if (unlikely(map->prefix_len))
+		return im_prefix_putx(map, key, key_len, val, val_len, how, ret_old);
 	r = begin_write(map);
 	if (unlikely(r))
 		return r;
@@ -192,6 +214,9 @@ static int del(struct ipcmap *map, const void *key, size_t key_len,
 	if (bad_key(map, key, key_len) || bad_how(only_if) ||
 	    (only_if && only_if->flags & IPCMAP_IF_ABSENT))
 		return IPCMAP_INVALID;
+	if (unlikely(map->prefix_len))
+		return ret_old ? im_prefix_take(map, key, key_len, ret_old)
+			       : im_prefix_delx(map, key, key_len, only_if);
 	r = begin_write(map);
 	if (r)
 		return r;
@@ -229,6 +254,8 @@ IPCMAP_API int ipcmap_touch(struct ipcmap *map, const void *key, size_t key_len,
 	if (bad_key(map, key, key_len) || !how || bad_how(how) ||
 	    how->flags & IPCMAP_IF_ABSENT)
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_touch(map, key, key_len, how);
 	r = begin_write(map);
 	if (r)
 		return r;
@@ -264,6 +291,8 @@ IPCMAP_API int ipcmap_add(struct ipcmap *map, const void *key, size_t key_len, i
 	    (how && (how->struct_size != sizeof(*how) || how->min > how->max || how->type > 255 ||
 		     how->ttl_ns == IPCMAP_TTL_KEEP)))
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_add(map, key, key_len, delta, how, ret_now);
 	r = begin_write(map);
 	if (r)
 		return r;
@@ -281,6 +310,8 @@ IPCMAP_API int ipcmap_mget(struct ipcmap *map, struct ipcmap_mget *items, size_t
 	for (size_t i = 0; i < n; i++)
 		if (bad_key(map, items[i].key, items[i].key_len) || bad_value(&items[i].value))
 			return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_mget(map, items, n);
 	return im_many_get(map, items, n);
 }
 
@@ -291,6 +322,8 @@ IPCMAP_API int ipcmap_del_prefix(struct ipcmap *map, const void *prefix, size_t 
 		return IPCMAP_INVALID;
 	if (map->seg->rdonly)
 		return IPCMAP_READONLY;
+	if (im_has_prefix(map))
+		return im_prefix_del_prefix(map, prefix, prefix_len, ret_deleted);
 	return im_many_del_prefix(map, prefix, prefix_len, ret_deleted);
 }
 
@@ -306,7 +339,7 @@ IPCMAP_API int ipcmap_tune(struct ipcmap *map, const struct ipcmap_options *opt)
 	if (r)
 		return im_why(&why, r, "%s: %s", map->seg->name, ipcmap_strerror(r));
 	end_write(map);
-	return im_map_tune(map, opt);
+	return im_map_tune(im_has_prefix(map) ? map->whole : map, opt);
 }
 
 IPCMAP_API int ipcmap_clear(struct ipcmap *map)
@@ -315,6 +348,9 @@ IPCMAP_API int ipcmap_clear(struct ipcmap *map)
 
 	if (!map)
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return map->seg->rdonly ? IPCMAP_READONLY
+					: im_prefix_del_prefix(map, NULL, 0, NULL);
 	r = begin_write(map);
 	if (r)
 		return r;
@@ -329,6 +365,8 @@ IPCMAP_API int ipcmap_entries(struct ipcmap *map, uint64_t *ret_entries)
 {
 	if (!map || !ret_entries)
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_entries(map, ret_entries);
 	*ret_entries = im_stats_entries(map);
 	return 0;
 }
@@ -339,6 +377,8 @@ IPCMAP_API int ipcmap_scan(struct ipcmap *map, uint64_t *cursor, const void *pre
 {
 	if (!map || !cursor || !each || (!prefix && prefix_len) || flags & ~IPCMAP_SCAN_KEYS)
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_scan(map, cursor, prefix, prefix_len, flags, each, arg);
 	return im_scan(map, cursor, prefix, prefix_len, flags, each, arg);
 }
 

@@ -164,8 +164,32 @@ IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
 			   struct ipcmap **ret_map);
 
 /**
+ * ipcmap_open_prefix() - a handle that sees and writes only the keys under a prefix
+ * @map:     may have a prefix itself; the new one is put behind it
+ * @prefix:  @prefix_len bytes, at least 1; together with the longest key used under it at most
+ *           IPCMAP_KEY_MAX
+ * @ret_map: to be closed by ipcmap_close(), before @map is
+ *
+ * All calls that take or show keys work on keys without the prefix: for tenants, and modules,
+ * that share a map. ipcmap_clear() deletes what is under it, as ipcmap_del_prefix() does, and
+ * ipcmap_entries() counts that by a scan. Calls about the whole map, snapshot tables among
+ * them, stay about the whole map, and the default deadline is that of @map. It is no border for security: whoever has the segment
+ * attached can reach every key of it.
+ *
+ * Return:  0; NOMEM; INVALID.
+ * Memory:  freed by ipcmap_close(); @prefix is copied. Calls under it take some 600 bytes of
+ *          stack more, 65 KiB more for keys longer than about 500 bytes.
+ * Threads: any thread. Signals: not async-signal-safe.
+ * Fork:    usable in the child at once. Crash: no trace.
+ * Cost:    O(shards); a call under it costs the copy of its key more.
+ */
+IPCMAP_API int ipcmap_open_prefix(struct ipcmap *map, const void *prefix, size_t prefix_len,
+				  struct ipcmap **ret_map);
+
+/**
  * ipcmap_close() - detach
- * @map: may be NULL; must not be in use by another thread; its snapshots are closed before
+ * @map: may be NULL; must not be in use by another thread; its snapshots, and handles that
+ *       ipcmap_open_prefix() made of it, are closed before
  *
  * The segment and its content stay.
  *

@@ -31,6 +31,7 @@ struct ipcmap {
 	struct im_hash_mix mix;
 	uint32_t dir_cap;
 	uint32_t n_extents;
+	uint32_t prefix_len; /* 0: the handle sees every key; prefix.c */
 	uint32_t ref_first; /* of the first extent's first byte */
 	uint32_t ref_n;     /* references there are in all extents */
 	uint32_t ref_spare; /* those with IM_SPARE bytes behind them */
@@ -49,6 +50,8 @@ struct ipcmap {
 	/* the rest */
 	uint32_t n_shards;
 	uint64_t deadline_ns;
+	const unsigned char *prefix;
+	struct ipcmap *whole; /* the handle without a prefix, when this has one */
 	struct fmt_waits *waits; /* NULL: the segment has no waiting area; then all are */
 	uint32_t *bells;
 	uint32_t n_bells;

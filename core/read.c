@@ -317,7 +317,7 @@ static im_cold int get_whole(const struct ipcmap *m, const void *key, size_t key
 	struct ipcmap_value v = {.buf = buf, .cap = cap};
 	int r;
 
-	if (!m || !key || key_len - 1 >= IPCMAP_KEY_MAX || (!buf && cap))
+	if (!key || key_len - 1 >= IPCMAP_KEY_MAX || (!buf && cap))
 		return IPCMAP_INVALID;
 	r = read_slow(m, key, key_len, im_hash(m->hash_seed, key, key_len), &v, true);
 	if (ret_len && (r == 0 || r == IPCMAP_SHORT))
@@ -561,7 +561,7 @@ static __attribute__((noinline)) int get_any(const struct ipcmap *m, const void 
 					     size_t key_len, void *buf, size_t cap,
 					     size_t *ret_len)
 {
-	if (!m || !key || key_len - 1 >= IPCMAP_KEY_MAX || (!buf && cap))
+	if (!key || key_len - 1 >= IPCMAP_KEY_MAX || (!buf && cap))
 		return IPCMAP_INVALID;
 	return get_usual(m, key, key_len, im_hash(m->hash_seed, key, key_len), buf, cap,
 			 ret_len, false, NULL);
@@ -571,7 +571,7 @@ static __attribute__((noinline)) int get_any(const struct ipcmap *m, const void 
 int im_read_get(const struct ipcmap *m, const void *key, size_t key_len, void *buf, size_t cap,
 		size_t *ret_len)
 {
-	if (unlikely(key_len - 1 >= IM_HASH_SHORT || !m || !key || (!buf && cap)))
+	if (unlikely(key_len - 1 >= IM_HASH_SHORT || !key || (!buf && cap)))
 		return get_any(m, key, key_len, buf, cap, ret_len);
 	return get_usual(m, key, key_len, im_hash_mixed(m->hash_seed, &m->mix, key, key_len), buf, cap,
 			 ret_len, true, NULL);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * prefix.h - a handle that sees and writes only the keys under a prefix
+ *
+ * Each call below is that of ipcmap.h of the same name, for a handle with a prefix.
+ */
+#ifndef IM_PREFIX_H
+#define IM_PREFIX_H
+
+#include "map.h"
+
+im_inline bool im_has_prefix(const struct ipcmap *m)
+{
+	return unlikely(m && m->prefix_len);
+}
+
+int im_prefix_open(struct ipcmap *m, const void *prefix, size_t prefix_len,
+		   struct ipcmap **ret_map);
+void im_prefix_close(struct ipcmap *m);
+
+int im_prefix_get(struct ipcmap *m, const void *key, size_t key_len, void *buf, size_t cap,
+		  size_t *ret_len);
+int im_prefix_getx(struct ipcmap *m, const void *key, size_t key_len, struct ipcmap_value *ret);
+int im_prefix_exists(struct ipcmap *m, const void *key, size_t key_len);
+int im_prefix_putx(struct ipcmap *m, const void *key, size_t key_len, const void *val,
+		   size_t val_len, const struct ipcmap_put_options *how,
+		   struct ipcmap_value *ret_old);
+int im_prefix_delx(struct ipcmap *m, const void *key, size_t key_len,
+		   const struct ipcmap_put_options *only_if);
+int im_prefix_take(struct ipcmap *m, const void *key, size_t key_len,
+		   struct ipcmap_value *ret_old);
+int im_prefix_touch(struct ipcmap *m, const void *key, size_t key_len,
+		    const struct ipcmap_put_options *how);
+int im_prefix_add(struct ipcmap *m, const void *key, size_t key_len, int64_t delta,
+		  const struct ipcmap_add_options *how, int64_t *ret_now);
+int im_prefix_mget(struct ipcmap *m, struct ipcmap_mget *items, size_t n);
+int im_prefix_del_prefix(struct ipcmap *m, const void *prefix, size_t prefix_len,
+			 uint64_t *ret_deleted);
+int im_prefix_entries(struct ipcmap *m, uint64_t *ret_entries);
+int im_prefix_scan(struct ipcmap *m, uint64_t *cursor, const void *prefix, size_t prefix_len,
+		   unsigned flags, int (*each)(void *arg, const struct ipcmap_item *item),
+		   void *arg);
+
+#endif
