@@ -11,9 +11,7 @@
 #include "clean.h"
 #include "crash.h"
 #include "index.h"
-#include "large.h"
-#include "log.h"
-#include "redo.h"
+#include "publish.h"
 #include "request.h"
 #include "room.h"
 #include "space.h"
@@ -25,8 +23,7 @@ static int del_locked(struct im_op *op, const struct im_request *q)
 	struct fmt_shard *s = op->s;
 	struct im_slot slot;
 	uint64_t *books, old;
-	struct fmt_chain c;
-	bool is, counted;
+	bool is;
 	int found, r;
 
 	if (!(im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK))
@@ -35,7 +32,6 @@ static int del_locked(struct im_op *op, const struct im_request *q)
 	if (found <= 0)
 		return found ? found : IPCMAP_NOTFOUND;
 	is = im_request_alive(op, &slot.e);
-	counted = im_request_counts(op, &slot.e);
 	if (is) {
 		r = im_request_judge(op, q, &slot.e);
 		if (r)
@@ -48,20 +44,7 @@ static int del_locked(struct im_op *op, const struct im_request *q)
 	}
 	books = &op->seg->table[slot.e.ext].books;
 	old = im_load_rlx(books);
-	im_redo_start(op);
-	im_redo_set(op, &slot.b->tags[slot.i >> 3], im_tag_word(slot.b, slot.i, 0));
-	im_redo_set(op, books,
-		    im_books(im_books_live(old) - (counted ? slot.e.size : 0),
-			     im_books_named(old) - slot.e.size));
-	if (counted) {
-		im_redo_set(op, &s->entries, im_load_rlx(&s->entries) - 1);
-		im_redo_set(op, &s->live, im_load_rlx(&s->live) - slot.e.size);
-	}
-	if (slot.e.flags & FMT_F_LARGE) {
-		im_entry_chain(&slot.e, &c);
-		im_large_unhook(op, &c, im_load_rlx(&s->large));
-	}
-	im_redo_run(op);
+	im_unpublish(op, &slot, false);
 	crash("del.stored");
 	im_room_try_settle(op);
 	im_index_trim(op, im_bucket_of(op->hash, im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK));

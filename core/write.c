@@ -24,7 +24,7 @@
 #include "large.h"
 #include "log.h"
 #include "os.h"
-#include "redo.h"
+#include "publish.h"
 #include "request.h"
 #include "room.h"
 #include "space.h"
@@ -47,8 +47,8 @@ static uint64_t random_below(uint64_t n)
 	return n ? state % n : 0;
 }
 
-static void set_life(struct im_op *op, const struct im_request *q, const struct im_entry *old,
-		     struct im_record *rec)
+void im_write_life(struct im_op *op, const struct im_request *q, const struct im_entry *old,
+		   struct im_record *rec)
 {
 	uint64_t ttl = q->how->ttl_ns;
 
@@ -78,76 +78,6 @@ static void set_life(struct im_op *op, const struct im_request *q, const struct 
 }
 
 /* ---- put ---- */
-
-/* The books of the extents that lose @lost (NULL: none) and gain @size at @ref. */
-static void account(struct im_op *op, const struct im_entry *lost, bool counted, uint32_t ext,
-		    uint32_t size)
-{
-	struct fmt_extent *t = op->seg->table;
-	uint64_t to = im_load_rlx(&t[ext].books), from;
-	uint32_t live = im_books_live(to) + size, named = im_books_named(to) + size;
-
-	if (lost && lost->ext == ext) {
-		live -= counted ? lost->size : 0;
-		named -= lost->size;
-	} else if (lost) {
-		from = im_load_rlx(&t[lost->ext].books);
-		im_redo_set(op, &t[lost->ext].books,
-			    im_books(im_books_live(from) - (counted ? lost->size : 0),
-				     im_books_named(from) - lost->size));
-	}
-	im_redo_set(op, &t[ext].books, im_books(live, named));
-}
-
-static void name_slot(struct im_op *op, const struct im_slot *slot, bool found, uint32_t ref)
-{
-	/* ord(publish): bytes, reference, tag. Pairs with read.c. */
-	if (found) {
-		im_redo_set32(op, &slot->b->ref[slot->i], ref);
-		return;
-	}
-	im_redo_set32(op, &slot->free_b->ref[slot->free_i], ref);
-	im_redo_set(op, &slot->free_b->tags[slot->free_i >> 3],
-		    im_tag_word(slot->free_b, slot->free_i, im_hash_tag(op->hash)));
-}
-
-/* Append the record and make @slot name it. All room is there. */
-static bool store(struct im_op *op, const struct im_slot *slot, bool found,
-		  const struct im_record *rec, uint64_t chain_word)
-{
-	struct fmt_shard *s = op->s;
-	bool counted = found && im_request_counts(op, &slot->e);
-	struct im_place at;
-	uint64_t large = im_load_rlx(&s->large);
-	struct fmt_chain old;
-
-	if (!im_log_append(op, FMT_HOT, rec, &at))
-		return false;
-	im_redo_start(op);
-	im_log_count(op, &at);
-	if (rec->flags & FMT_F_LARGE && !rec->same)
-		im_redo_word(op, rec->chain.first, chain_word,
-			     fmt_word(FMT_LARGE, op->shard, fmt_word_gen(chain_word)));
-	name_slot(op, slot, found, at.ref);
-	account(op, found ? &slot->e : NULL, counted, at.ext, rec->size);
-	if (!counted)
-		im_redo_set(op, &s->entries, im_load_rlx(&s->entries) + 1);
-	im_redo_set(op, &s->live,
-		    im_load_rlx(&s->live) + rec->size - (counted ? slot->e.size : 0));
-	if (rec->same)
-		return im_redo_run(op);
-	im_redo_set(op, &s->version, rec->version + 1);
-	if (rec->flags & FMT_F_LARGE)
-		large += (uint64_t)rec->chain.n * op->seg->extent_len;
-	if (found && slot->e.flags & FMT_F_LARGE) {
-		im_entry_chain(&slot->e, &old);
-		/* last but for its own change of large, which counts from the new value */
-		im_large_unhook(op, &old, large);
-	} else if (rec->flags & FMT_F_LARGE) {
-		im_redo_set(op, &s->large, large);
-	}
-	return im_redo_run(op);
-}
 
 /* Room for the record: in the live data's cap, the hot head, the chain. 0; IM_NEED; error. */
 static int find_room(struct im_op *op, struct im_slot *slot, bool found,
@@ -222,7 +152,7 @@ static int put_locked(struct im_op *op, struct im_request *q, struct im_record *
 		if (r)
 			return r;
 	}
-	set_life(op, q, old, rec);
+	im_write_life(op, q, old, rec);
 	rec->size = (uint32_t)im_entry_round(
 		op->seg, im_entry_len(rec->flags, rec->key_len, rec->val_len));
 	r = find_room(op, &slot, found, rec);
@@ -230,7 +160,7 @@ static int put_locked(struct im_op *op, struct im_request *q, struct im_record *
 		return r;
 	if (found)
 		books = im_load_rlx(&op->seg->table[slot.e.ext].books);
-	if (unlikely(!store(op, &slot, found, rec, chain_word)))
+	if (unlikely(!im_publish(op, &slot, found, rec, chain_word)))
 		return IPCMAP_CORRUPT;
 	crash("put.stored");
 	im_room_try_settle(op);

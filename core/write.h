@@ -9,11 +9,17 @@
 #include "map.h"
 
 /* @how NULL: defaults; @ret_old NULL: not wanted. Arguments were checked by api.c. */
-struct im_request;
+struct im_entry;
+struct im_op;
 struct im_record;
+struct im_request;
 
 /* Store @rec as @q says; the key, its hash and what @q->make does not set are in @rec. */
 int im_write_run(struct ipcmap *m, struct im_request *q, struct im_record *rec);
+
+/* The life that @rec gets, from what is asked and what @old (NULL: nothing) has left. */
+void im_write_life(struct im_op *op, const struct im_request *q, const struct im_entry *old,
+		   struct im_record *rec);
 
 int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *val,
 		 size_t val_len, const struct ipcmap_put_options *how,
