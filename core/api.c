@@ -4,7 +4,9 @@
  */
 #include "api.h"
 #include "check.h"
+#include "commit.h"
 #include "compact.h"
+#include "consistent.h"
 #include "many.h"
 #include "os.h"
 #include "prefix.h"
@@ -313,6 +315,73 @@ IPCMAP_API int ipcmap_mget(struct ipcmap *map, struct ipcmap_mget *items, size_t
 	if (im_has_prefix(map))
 		return im_prefix_mget(map, items, n);
 	return im_many_get(map, items, n);
+}
+
+IPCMAP_API int ipcmap_mget_consistent(struct ipcmap *map, struct ipcmap_mget *items, size_t n,
+				      uint64_t deadline_ns)
+{
+	int r;
+
+	if (!map || !items || !n || n > IPCMAP_COMMIT_MAX)
+		return IPCMAP_INVALID;
+	for (size_t i = 0; i < n; i++)
+		if (bad_key(map, items[i].key, items[i].key_len) || bad_value(&items[i].value))
+			return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_mget_consistent(map, items, n, deadline_ns);
+	r = im_consistent_get(map, items, n);
+	if (r != IPCMAP_BUSY || map->seg->rdonly)
+		return r;
+	r = begin_write(map);
+	if (r)
+		return r;
+	r = im_consistent_get_locked(map, items, n, deadline_ns);
+	end_write(map);
+	return r;
+}
+
+static bool bad_change(const struct ipcmap *map, const struct ipcmap_change *c)
+{
+	const unsigned known = IPCMAP_IF_ABSENT | IPCMAP_IF_PRESENT | IPCMAP_IF_VERSION |
+			       IPCMAP_CHANGE_DEL;
+
+	return bad_key(map, c->key, c->key_len) || (!c->val && c->val_len) || c->flags & ~known ||
+	       c->type > 255 || (c->flags & IPCMAP_CHANGE_DEL && c->val_len);
+}
+
+static void count_changes(struct ipcmap *map, const struct ipcmap_change *changes, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (changes[i].flags & IPCMAP_CHANGE_DEL)
+			count_del(map);
+		else
+			count_put(map);
+	}
+}
+
+IPCMAP_API int ipcmap_commit(struct ipcmap *map, struct ipcmap_change *changes, size_t n,
+			     uint64_t deadline_ns)
+{
+	int r;
+
+	if (!map || !changes || !n || n > IPCMAP_COMMIT_MAX)
+		return IPCMAP_INVALID;
+	for (size_t i = 0; i < n; i++) {
+		if (bad_change(map, &changes[i]))
+			return IPCMAP_INVALID;
+		if (changes[i].val_len > IPCMAP_VAL_MAX)
+			return IPCMAP_TOOBIG;
+	}
+	if (im_has_prefix(map))
+		return im_prefix_commit(map, changes, n, deadline_ns);
+	r = begin_write(map);
+	if (r)
+		return r;
+	r = im_commit(map, changes, n, deadline_ns);
+	end_write(map);
+	if (r == 0)
+		count_changes(map, changes, n);
+	return r;
 }
 
 IPCMAP_API int ipcmap_del_prefix(struct ipcmap *map, const void *prefix, size_t prefix_len,

@@ -522,6 +522,8 @@ int im_check(struct ipcmap *m, void (*report)(void *arg, const char *line), void
 	if (!r)
 		r = im_check_snapshots(m, count_line, &n);
 	if (!r)
+		r = im_check_groups(m, count_line, &n);
+	if (!r)
 		r = n.rc;
 	if (!r) {
 		im_wait_start(m->seg, m->deadline_ns, &wait);

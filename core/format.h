@@ -28,6 +28,8 @@
  *   ord(pin)       a pin, then the look at its version's state; a version
  *                  leaving, then the look at the pins; the last look at the
  *                  version's bytes, then the pin's end                       pin / keep
+ *   ord(group)     a record and the shards' group, then its commit; the
+ *                  commit, then a change of it; the changes, then group 0    commit, group / consistent
  *   ord(bell)      a change, then the look for listeners; listening, then
  *                  the look for a change                                     shm/bell.c
  */
@@ -175,7 +177,9 @@ struct fmt_shard {
 	uint64_t tail; /* bytes beyond the fill of closed log extents; through the redo list */
 	uint32_t owed; /* bytes of cleaning owed by the writes so far */
 	uint32_t victim_live; /* bytes that counted in the victim when it was chosen */
-	uint32_t reserved2[12];
+	uint64_t group_word; /* of the record's extent once the group is committed */
+	uint32_t group;      /* 1 + extent of a group's record; 0: none is being stored */
+	uint32_t reserved2[9];
 
 	struct fmt_redo redo;
 };
@@ -275,6 +279,44 @@ im_inline uint64_t fmt_area_len(uint64_t tables)
 	       tables * (sizeof(struct fmt_table) + FMT_KEPT_EACH * sizeof(struct fmt_kept) +
 			 FMT_PINS_EACH * sizeof(struct fmt_pin));
 }
+
+/* ---- groups ---- */
+
+/*
+ * A group of changes that happens whole, in an extent of its own: this head, its parts, one
+ * for each shard in their order, then the changes, those of a part one after the other. The
+ * extent is PRIVATE to the writer; its word becoming LARGE of FMT_WHO_GROUP is the commit.
+ */
+#define FMT_WHO_GROUP 0xffeu
+
+struct fmt_group {
+	uint64_t magic;
+	uint32_t len; /* bytes in all */
+	uint32_t parts;
+};
+static_assert(sizeof(struct fmt_group) == 16, "layout");
+#define FMT_GROUP_MAGIC UINT64_C(0x0a1a707267706d69) /* "impgrp" 1a 0a */
+
+struct fmt_part {
+	uint64_t version; /* of its first change; the others follow */
+	uint32_t shard;
+	uint32_t n;   /* changes */
+	uint32_t off; /* of the first, in the record */
+	uint32_t reserved;
+};
+static_assert(sizeof(struct fmt_part) == 24, "layout");
+
+/* Then key and value, padded to 8. */
+struct fmt_change {
+	uint64_t expiry; /* UINT64_MAX: it never expires */
+	uint32_t val_len;
+	uint32_t key_len;
+	uint16_t flags; /* FMT_F_PACKED */
+	uint8_t type;
+	uint8_t del; /* 1: the key goes, and there is no value */
+	uint32_t reserved;
+};
+static_assert(sizeof(struct fmt_change) == 24, "layout");
 
 /* ---- waiting ---- */
 

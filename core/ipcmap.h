@@ -407,6 +407,72 @@ struct ipcmap_mget {
  */
 IPCMAP_API int ipcmap_mget(struct ipcmap *map, struct ipcmap_mget *items, size_t n);
 
+#define IPCMAP_COMMIT_MAX 512u /* changes in a group, and keys of a consistent mget */
+
+#define IPCMAP_CHANGE_DEL 16u /* the key goes; val is NULL */
+
+/* One change of a group. */
+struct ipcmap_change {
+	const void *key;
+	size_t key_len;
+	const void *val; /* @val_len bytes; NULL when that is 0 */
+	size_t val_len;
+	unsigned flags;   /* IPCMAP_IF_ABSENT, IF_PRESENT, IF_VERSION; IPCMAP_CHANGE_DEL */
+	uint32_t type;    /* as in struct ipcmap_put_options */
+	uint64_t version; /* in: for IF_VERSION; out, on 0: of this write */
+	uint64_t ttl_ns;  /* 0: the map's default; TTL_NONE; TTL_KEEP */
+	int rc;           /* out: 0, or the condition that was not met */
+};
+
+/**
+ * ipcmap_commit() - puts and deletes of several keys, all or none of them
+ * @changes:     @n of them, 1 to IPCMAP_COMMIT_MAX, of distinct keys
+ * @deadline_ns: 0: the handle's default; NOWAIT; FOREVER
+ *
+ * The conditions are looked at together: if all are met the group is stored, else nothing is
+ * changed. With IF_VERSION this is compare-and-swap over several keys. A key that is deleted
+ * need not be there, unless IF_PRESENT or IF_VERSION says so.
+ *
+ * ipcmap_mget_consistent() sees all of a group or nothing. Other reads of several keys may see
+ * some changes before others.
+ *
+ * All keys and values together must fit into half an extent (ipcmap_stat() has its length:
+ * 32 KiB in a map of 64 MiB), and values are stored as they are, not compressed.
+ *
+ * Return:  0; EXISTS, NOTFOUND, MISMATCH: the first condition that was not met, and rc of each
+ *          change has its own; TOOBIG, also when it replaces more than one value larger than
+ *          half an extent in one shard; INVALID, a key twice among it; LIMIT when the index of
+ *          a shard is full; else as for ipcmap_put(). After an error nothing was changed.
+ * Memory:  the caller owns all arguments; some 400 bytes a change from malloc() meanwhile, and
+ *          an extent of the map.
+ * Threads: any thread, any process; the writers of all its shards are held for the time of its
+ *          puts.
+ * Signals: not async-signal-safe. Fork: as for ipcmap_put().
+ * Crash:   all of it is there or none; the next writer of each shard completes it [G4].
+ * Cost:    that of its puts and deletes, and as much again for the record.
+ */
+IPCMAP_API int ipcmap_commit(struct ipcmap *map, struct ipcmap_change *changes, size_t n,
+			     uint64_t deadline_ns);
+
+/**
+ * ipcmap_mget_consistent() - read several keys as they were at one moment
+ * @items:       as for ipcmap_mget(), 1 to IPCMAP_COMMIT_MAX
+ * @deadline_ns: as for ipcmap_commit()
+ *
+ * Reads until nothing changed meanwhile and no group was half stored. After 16 attempts a
+ * writable attach locks the keys' shards and reads once more.
+ *
+ * Return: the number of items with rc 0; BUSY at the deadline, for a read-only attach after
+ *         the attempts; NOMEM; DEADLOCK, INTERRUPTED, PERM, OWNERS, CORRUPT when it locks, as
+ *         for ipcmap_put(); INVALID, then no rc was set.
+ * Memory: the caller owns all arguments; some 300 bytes a key from malloc() when it locks.
+ * Threads: any thread, any process. Signals: not async-signal-safe.
+ * Fork:   as for ipcmap_get(). Crash: no trace, but a lock that is taken over.
+ * Cost:   twice that of ipcmap_mget() when nobody writes there.
+ */
+IPCMAP_API int ipcmap_mget_consistent(struct ipcmap *map, struct ipcmap_mget *items, size_t n,
+				      uint64_t deadline_ns);
+
 /**
  * ipcmap_del_prefix() - delete the keys that begin with some bytes
  * @prefix:      @prefix_len bytes, at least 1

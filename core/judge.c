@@ -26,6 +26,7 @@
 #include "large.h"
 #include "log.h"
 #include "os.h"
+#include "group.h"
 #include "redo.h"
 #include "shard.h"
 #include "space.h"
@@ -564,7 +565,7 @@ static int salvage(struct judge *j)
 static void make_whole(struct judge *j)
 {
 	struct fmt_shard *s = j->s;
-	bool was_armed = im_load_rlx(&s->redo.seq) & 1;
+	bool was_armed = im_load_rlx(&s->redo.seq) & 1, on;
 	struct im_op op;
 
 	if (im_redo_list_finish(j->seg, &s->redo)) {
@@ -579,12 +580,15 @@ static void make_whole(struct judge *j)
 		j->v->wrong++;
 	im_store32_rlx(&s->lock, 0);
 	im_store32_rlx(&s->fetching, 0);
-	if (!im_load32_rlx(&s->unsplit) && !im_load32_rlx(&s->uncompact))
-		return;
 	im_op_init(j->m, &op, IPCMAP_NOWAIT);
 	im_op_shard(&op, j->shard);
-	if (im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK)
+	if ((im_load32_rlx(&s->unsplit) || im_load32_rlx(&s->uncompact)) &&
+	    im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK)
 		im_index_finish(&op);
+	if (im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK && im_group_recover(&op, &on)) {
+		im_verdict_say(j->v, "shard %u: a group cannot be completed", j->shard);
+		j->v->wrong++;
+	}
 }
 
 static int start(struct judge *j)

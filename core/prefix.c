@@ -256,6 +256,93 @@ int im_prefix_mget(struct ipcmap *m, struct ipcmap_mget *items, size_t n)
 	return hits;
 }
 
+/* Copies of @n keys with the prefix, one behind the other; NULL: no memory. */
+static unsigned char *copy_keys(const struct ipcmap *m, const void *items, size_t size, size_t n)
+{
+	/* both kinds of items begin with key and key_len */
+	const struct {
+		const void *key;
+		size_t key_len;
+	} *it;
+	unsigned char *all, *at;
+	size_t len = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		it = (const void *)((const unsigned char *)items + i * size);
+		len += m->prefix_len + it->key_len;
+	}
+	all = at = malloc(len);
+	for (size_t i = 0; i < n && all; i++) {
+		it = (const void *)((const unsigned char *)items + i * size);
+		memcpy(at, m->prefix, m->prefix_len);
+		memcpy(at + m->prefix_len, it->key, it->key_len);
+		at += m->prefix_len + it->key_len;
+	}
+	return all;
+}
+static_assert(offsetof(struct ipcmap_mget, key) == 0 &&
+		      offsetof(struct ipcmap_mget, key_len) == sizeof(void *) &&
+		      offsetof(struct ipcmap_change, key) == 0 &&
+		      offsetof(struct ipcmap_change, key_len) == sizeof(void *),
+	      "copy_keys() takes both");
+
+int im_prefix_mget_consistent(struct ipcmap *m, struct ipcmap_mget *items, size_t n,
+			      uint64_t deadline_ns)
+{
+	struct ipcmap_mget whole[IPCMAP_COMMIT_MAX];
+	unsigned char *keys, *at;
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		if (items[i].key_len > IPCMAP_KEY_MAX - m->prefix_len)
+			return IPCMAP_INVALID;
+	keys = at = copy_keys(m, items, sizeof(*items), n);
+	if (!keys)
+		return IPCMAP_NOMEM;
+	for (size_t i = 0; i < n; i++) {
+		whole[i] = items[i];
+		whole[i].key = at;
+		whole[i].key_len += m->prefix_len;
+		at += whole[i].key_len;
+	}
+	r = ipcmap_mget_consistent(m->whole, whole, n, deadline_ns);
+	for (size_t i = 0; i < n && r >= 0; i++) {
+		items[i].rc = whole[i].rc;
+		items[i].value = whole[i].value;
+	}
+	free(keys);
+	return r;
+}
+
+int im_prefix_commit(struct ipcmap *m, struct ipcmap_change *changes, size_t n,
+		     uint64_t deadline_ns)
+{
+	struct ipcmap_change whole[IPCMAP_COMMIT_MAX];
+	unsigned char *keys, *at;
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		if (changes[i].key_len > IPCMAP_KEY_MAX - m->prefix_len)
+			return IPCMAP_INVALID;
+	keys = at = copy_keys(m, changes, sizeof(*changes), n);
+	if (!keys)
+		return IPCMAP_NOMEM;
+	for (size_t i = 0; i < n; i++) {
+		whole[i] = changes[i];
+		whole[i].key = at;
+		whole[i].key_len += m->prefix_len;
+		whole[i].rc = 0;
+		at += whole[i].key_len;
+	}
+	r = ipcmap_commit(m->whole, whole, n, deadline_ns);
+	for (size_t i = 0; i < n; i++) {
+		changes[i].rc = whole[i].rc;
+		changes[i].version = whole[i].version;
+	}
+	free(keys);
+	return r;
+}
+
 struct showing {
 	size_t prefix_len;
 	int (*each)(void *arg, const struct ipcmap_item *item);

@@ -34,6 +34,10 @@ int im_prefix_touch(struct ipcmap *m, const void *key, size_t key_len,
 int im_prefix_add(struct ipcmap *m, const void *key, size_t key_len, int64_t delta,
 		  const struct ipcmap_add_options *how, int64_t *ret_now);
 int im_prefix_mget(struct ipcmap *m, struct ipcmap_mget *items, size_t n);
+int im_prefix_mget_consistent(struct ipcmap *m, struct ipcmap_mget *items, size_t n,
+			      uint64_t deadline_ns);
+int im_prefix_commit(struct ipcmap *m, struct ipcmap_change *changes, size_t n,
+		     uint64_t deadline_ns);
 int im_prefix_del_prefix(struct ipcmap *m, const void *prefix, size_t prefix_len,
 			 uint64_t *ret_deleted);
 int im_prefix_entries(struct ipcmap *m, uint64_t *ret_entries);

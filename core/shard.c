@@ -14,6 +14,7 @@
 
 #include "clean.h"
 #include "crash.h"
+#include "group.h"
 #include "index.h"
 #include "os.h"
 #include "redo.h"
@@ -36,8 +37,9 @@ static im_cold int make_whole(struct im_op *op)
 		return r;
 	if (im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK)
 		im_index_finish(op);
+	r = im_group_finish(op);
 	im_room_recap(op);
-	return 0;
+	return r;
 }
 
 static int entered(struct im_op *op, int taken)

@@ -54,6 +54,7 @@ struct points_scenario {
 	uint64_t max;	/* of the map; 0: 1 MiB */
 	bool opening;	/* the attach is part of it */
 	bool loose;	/* keys of one step change one by one */
+	bool group;	/* they do until a successor has come, for all but consistent reads */
 };
 extern const struct points_scenario *points_scenario; /* that is being tried */
 extern const char *points_path, *points_name;	      /* its segment */

@@ -242,6 +242,7 @@ class Segment:
             self.find(f'shard {i}', self.check_shard, i)
         self.versions = []
         self.find('snapshots', self.check_snapshots)
+        self.find('groups', self.check_groups)
         self.find('pins', self.check_pins)
         self.find('space', self.check_uses)
 
@@ -627,6 +628,18 @@ class Segment:
         else:
             value = self.f.bytes(y.parts + y.key_len, y.val_len)
         return unpack(value, self.f.end) if y.flags & PACKED else value
+
+    # ---- groups ----
+
+    def check_groups(self):
+        """The first shard of a group has its record."""
+        for i in range(self.h.n_shards):
+            word, group = self.f.get('QI', self.shard_at(i) + 336)
+            if not group or self.f.u64(self.word_at(group - 1)) != word:
+                continue
+            at = self.h.extent_off + (group - 1) * self.len
+            if self.f.u32(at + 24) == i:
+                self.use(group - 1, f'record of a group of shard {i}', LARGE, 4094)
 
     # ---- snapshots ----
 
