@@ -589,6 +589,8 @@ static void make_whole(struct judge *j)
 		im_verdict_say(j->v, "shard %u: a group cannot be completed", j->shard);
 		j->v->wrong++;
 	}
+	if (!im_group_is_first(&op))
+		im_store32_rlx(&s->group, 0); /* as its end would */
 }
 
 static int start(struct judge *j)

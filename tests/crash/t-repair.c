@@ -5,13 +5,14 @@
  * A damaged map is made once and kept as bytes. A child repairs it and is killed at one of the
  * points it passes; the name must lead to the very bytes that were there, or to a sound map
  * with what was to be kept. The next repair must end well in both cases and leave nothing
- * behind.
+ * behind. And a group whose writer was killed is repaired whole.
  */
 #include "load.h"
 #include "map.h"
 #include "points.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #define KEYS 120u
@@ -131,7 +132,7 @@ static bool is_repaired(void)
 	return ok;
 }
 
-static void fresh_start(void)
+static void fresh_names(void)
 {
 	char p[300];
 
@@ -139,6 +140,12 @@ static void fresh_start(void)
 	unlink(p);
 	beside(".repair", p);
 	unlink(p);
+	unlink(path);
+}
+
+static void fresh_start(void)
+{
+	fresh_names();
 	points_store_image(path, &sh->start);
 }
 
@@ -189,13 +196,92 @@ static void repair__killed_everywhere(void)
 		  sh->visits[number_of("offline.renamed")] == 1 &&
 		  sh->visits[number_of("offline.marked")] == 1 &&
 		  sh->visits[number_of("repair.filled")] == 1);
-	fresh_start();
-	unlink(path);
+	fresh_names();
 	free(sh->start.p);
 	t_shared_free(sh, sizeof(*sh));
 }
+
+/* ---- a group whose writer was killed ---- */
+
+#define GROUP 6u
+static struct ipcmap *grouped;
+static unsigned to_live; /* group points to pass before the last */
+
+static void die_in_group(const char *point)
+{
+	if ((strncmp(point, "commit.", 7) != 0 && strncmp(point, "group.", 6) != 0) || to_live--)
+		return;
+	/* damage where the group is not, else there is nothing to repair */
+	for (uint32_t i = 0; i < grouped->n_shards; i++)
+		if (!grouped->shards[i].group && !grouped->shards[i].lock) {
+			grouped->shards[i].entries += 2;
+			raise(SIGKILL);
+		}
+}
+
+static int commit_and_die(void *arg)
+{
+	struct ipcmap_change c[GROUP];
+	uint32_t key[GROUP];
+
+	to_live = *(unsigned *)arg;
+	T_MUST(load_open(name, IPCMAP_CREATE, 1u << 20, 16, &grouped) == 0);
+	memset(c, 0, sizeof(c));
+	for (uint32_t i = 0; i < GROUP; i++) {
+		key[i] = i;
+		c[i].key = &key[i];
+		c[i].key_len = sizeof(key[i]);
+		c[i].val = "group";
+		c[i].val_len = 5;
+		T_MUST(ipcmap_put(grouped, &i, sizeof(i), "old", 3, NULL) == 0);
+	}
+	im_crash_hook = die_in_group;
+	T_MUST(ipcmap_commit(grouped, c, GROUP, 0) == 0);
+	return 0;
+}
+
+static void repair__group_is_whole(void)
+{
+	const int line = __LINE__;
+	unsigned n_old = 0, n_new = 0, at;
+
+	name = t_name(line);
+	path = t_path(line);
+	for (at = 0; at < 100; at++) {
+		struct ipcmap_repair s;
+		unsigned changed = 0;
+		struct ipcmap *m;
+
+		fresh_names();
+		if (!t_killed(t_run(commit_and_die, &at)))
+			break;
+		CU_ASSERT(ipcmap_repair(name, NULL, &s) == 0 && s.replaced && s.kept == GROUP);
+		CU_ASSERT(s.findings <= 2); /* the damage alone, not the group */
+		CU_ASSERT_FATAL(ipcmap_open(name, NULL, &m) == 0);
+		for (uint32_t i = 0; i < GROUP; i++) {
+			char buf[8];
+			size_t len = 0;
+
+			CU_ASSERT(ipcmap_get(m, &i, sizeof(i), buf, sizeof(buf), &len) == 0);
+			changed += len == 5;
+		}
+		CU_ASSERT(changed == 0 || changed == GROUP);
+		n_old += changed == 0;
+		n_new += changed == GROUP;
+		CU_ASSERT(n_new == 0 || changed == GROUP); /* from the commit on */
+		CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0);
+		ipcmap_close(m);
+	}
+	CU_ASSERT(at < 100 && n_old >= 2 && n_new >= GROUP);
+	fresh_names();
+}
 #else
 static void repair__killed_everywhere(void)
+{
+	t_skip("needs crash points");
+}
+
+static void repair__group_is_whole(void)
 {
 	t_skip("needs crash points");
 }
@@ -203,6 +289,7 @@ static void repair__killed_everywhere(void)
 
 static CU_TestInfo tests[] = {
 	{"killed at each step of a repair", repair__killed_everywhere},
+	{"a group whose writer was killed is repaired whole", repair__group_is_whole},
 	CU_TEST_INFO_NULL,
 };
 
