@@ -38,6 +38,12 @@ struct part {
 	uint32_t size; /* of all its entries */
 };
 
+/*
+ * Near the limit two shards of a group can take the last extent from each other again and
+ * again: after so many rounds for each of them there is none for both.
+ */
+#define ROUNDS_EACH 32u
+
 struct job {
 	struct ipcmap *m;
 	struct item *item;
@@ -49,6 +55,7 @@ struct job {
 	uint32_t len; /* of the record */
 	uint32_t ext; /* its extent, PRIVATE, and that one's word */
 	uint64_t word;
+	unsigned rounds;
 	bool committed;
 };
 
@@ -411,6 +418,8 @@ static int fetch(struct job *j, int r)
 
 	if (im_wait_over(&op->wait) && op->wait.deadline_ns != IPCMAP_NOWAIT)
 		return IPCMAP_BUSY;
+	if (r == IM_NEED && ++j->rounds > ROUNDS_EACH * j->sp.n && im_space_short(j->m->seg))
+		return IPCMAP_LIMIT;
 	if (r == IM_NEED)
 		return im_op_feed(op);
 	if (im_load32_acq(&op->s->group)) {
