@@ -140,7 +140,7 @@ static void read_key(struct worker *w, struct lin_op *o, const void *key, size_t
 {
 	struct ipcmap_value v = {.buf = got_buf, .cap = sizeof(got_buf)};
 	struct ipcmap_mget item = {.key = key, .key_len = key_len, .value = v};
-	uint64_t how = load_random(&w->x) % 5;
+	uint64_t how = load_random(&w->x) % 6;
 
 	o->kind = how == 4 ? LIN_EXISTS : LIN_GET;
 	begin(o);
@@ -154,6 +154,10 @@ static void read_key(struct worker *w, struct lin_op *o, const void *key, size_t
 		ipcmap_mget(w->m, &item, 1);
 		o->rc = item.rc;
 		v = item.value;
+	} else if (how == 5) {
+		o->rc = ipcmap_mget_consistent(w->m, &item, 1, 0);
+		o->rc = o->rc < 0 ? o->rc : item.rc;
+		v = item.value;
 	} else {
 		o->rc = ipcmap_exists(w->m, key, key_len);
 	}
@@ -162,6 +166,47 @@ static void read_key(struct worker *w, struct lin_op *o, const void *key, size_t
 		o->out = parse_value(o->key, got_buf, v.len);
 		o->out_version = v.version;
 	}
+}
+
+
+static size_t beside_key(unsigned me, unsigned i, char *key)
+{
+	return (size_t)sprintf(key, "beside-%u-%u", me, i);
+}
+
+uint32_t callers_count_beside(struct ipcmap *m)
+{
+	uint32_t n = 0;
+	char key[40];
+
+	for (unsigned me = 0; me < WORKERS; me++)
+		for (unsigned i = 0; i < BESIDE; i++)
+			n += ipcmap_exists(m, key, beside_key(me, i, key)) == 1;
+	return n;
+}
+
+#define GROUP_LEN 1500u /* of key and value: half an extent has 2048 bytes */
+
+/* As a group, with another key of this worker that nobody looks at. */
+static int change_in_group(struct worker *w, const struct lin_op *o, const void *key,
+			   size_t key_len, size_t len, const struct ipcmap_put_options *how)
+{
+	struct ipcmap_change c[2];
+	char other[40];
+
+	memset(c, 0, sizeof(c));
+	c[0].key = key;
+	c[0].key_len = key_len;
+	c[0].val = o->kind == LIN_PUT ? val_buf : NULL;
+	c[0].val_len = o->kind == LIN_PUT ? len : 0;
+	c[0].flags = how->flags | (o->kind == LIN_PUT ? 0 : IPCMAP_CHANGE_DEL | IPCMAP_IF_PRESENT);
+	c[0].version = how->version;
+	c[0].ttl_ns = how->ttl_ns;
+	c[1].key = other;
+	c[1].key_len = beside_key(w->me, (unsigned)(load_random(&w->x) % BESIDE), other);
+	c[1].val = "beside";
+	c[1].val_len = 6;
+	return ipcmap_commit(w->m, c, load_random(&w->x) % 8 ? 2 : 1, 0);
 }
 
 static void store_key(struct worker *w, struct lin_op *o, const void *key, size_t key_len)
@@ -180,6 +225,11 @@ static void store_key(struct worker *w, struct lin_op *o, const void *key, size_
 	if (load_random(&w->x) % 4 == 0)
 		how.ttl_ns = UINT64_C(3600000000000);
 	begin(o);
+	if (o->cond != IPCMAP_IF_EQUAL && key_len + len <= GROUP_LEN &&
+	    load_random(&w->x) % 4 == 0) {
+		o->rc = change_in_group(w, o, key, key_len, len, &how);
+		return;
+	}
 	if (wants_old)
 		o->rc = ipcmap_putx(w->m, key, key_len, val_buf, len, &how, &v);
 	else
@@ -192,9 +242,14 @@ static void remove_key(struct worker *w, struct lin_op *o, const void *key, size
 {
 	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
 	struct ipcmap_value v = {.buf = got_buf, .cap = sizeof(got_buf)};
-	uint64_t which = load_random(&w->x) % 3;
+	uint64_t which = load_random(&w->x) % 4;
 
 	o->kind = LIN_DEL;
+	if (which == 3 && key_len <= GROUP_LEN) {
+		begin(o);
+		o->rc = change_in_group(w, o, key, key_len, 0, &how);
+		return;
+	}
 	if (which == 2)
 		choose_condition(w, o, &how);
 	begin(o);

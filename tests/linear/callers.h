@@ -16,6 +16,7 @@
 #define KEYS (VALUES + COUNTERS)
 #define OPS 100u    /* calls of a worker in a round */
 #define FILL 20000u /* keys of the filler */
+#define BESIDE 4u   /* keys of a worker that come in groups with others */
 #define LONG_KEY 2500u
 #define EVERY_KEY 0xffu /* of a clear */
 #define LIFE_S T_AMOUNT(60u, 180u, 300u) /* of a process that gets no further */
@@ -51,6 +52,9 @@ extern const char *callers_map; /* the name of the map */
 
 bool is_counter(uint32_t k);
 size_t callers_key(uint32_t k, unsigned char *key); /* room for LONG_KEY + 20 bytes */
+
+/* How many keys there are that come in groups beside those that are looked at. */
+uint32_t callers_count_beside(struct ipcmap *m);
 
 /* What a call returned, into @o. */
 void callers_show(struct lin_op *o, const struct ipcmap_value *v);
