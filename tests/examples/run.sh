@@ -366,11 +366,26 @@ for i in range(5000): m.add("sum", 3)' &
 	same "sum" "$("$build/ipcmap" get "$m" sum)" 60000
 }
 
+# ---- permissions ----
+
+check_permissions() {
+	local m=/$name.rights
+	status 1 ./permissions "$m" ask ann write
+	status 0 ./permissions "$m" grant ann write
+	status 0 ./permissions "$m" ask ann write
+	status 1 ./permissions "$m" ask ann read
+	status 0 ./permissions "$m" revoke ann write
+	status 1 ./permissions "$m" ask ann write
+	status 0 ./permissions "$m" watch-out 3 5000
+	grep -q '[1-9][0-9]* allowed, 0 of them too late' status.out || fail "$(cat status.out)"
+	status 2 ./permissions "$m" forget ann write
+}
+
 # ---- all ----
 
 cd "$tmp"
 done=0
-for example in ratelimit sessions services prefork ipcmap.py ipcmap_dict.py; do
+for example in ratelimit permissions sessions services prefork ipcmap.py ipcmap_dict.py; do
 	[[ $example == *$word* ]] || continue
 	if [[ $example =~ ^(prefork|ipcmap.*)$ ]] && ! command -v python3 >/dev/null; then
 		echo "examples: python3 is not installed: $example not tried"
