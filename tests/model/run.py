@@ -50,6 +50,8 @@ MODELS = [
     ("redo list", "redo", "", HASHED,
      "LOCK_RLX UNLOCK_RLX NO_RECOVERY LIST_LATE ARM_RLX DISARM_NO_BARRIER "
      "STATS_NO_BARRIER STATS_ONCE NOT_MCA"),
+    ("group", "group", "", SMALL,
+     "COMMIT_FIRST END_EARLY LOSE_REST SWEEP_ALL STORE_ANYWAY FREE_AT_ONCE READ_NO_GROUP"),
 ]
 
 # the same, larger: only when asked for by the word "long"
