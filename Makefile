@@ -166,6 +166,8 @@ lint: $(B)/libipcmap.so.$(SOMAJOR) $(B)/ipcmap ## flow of includes, pairs of mem
 	  tests/lint/exports $< || rc=1; \
 	  $(if $(filter release,$(VARIANT)),tests/lint/hardening $^ || rc=1;) \
 	  tests/lint/pages || rc=1; \
+	  if command -v python3 >/dev/null; then python3 -B tests/mutants/run.py --check || rc=1; \
+	  else echo 'python3 is not installed: faults of tests/mutants not looked at'; fi; \
 	  if command -v mandoc >/dev/null; then mandoc -Tlint -W warning $(PAGES) || rc=1; \
 	  else echo 'mandoc is not installed: manual pages not checked'; fi; \
 	  exit $$rc

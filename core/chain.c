@@ -39,7 +39,7 @@ bool im_chain_belongs(struct im_op *op, const struct fmt_bucket *b, unsigned i, 
 {
 	struct im_entry e;
 
-	if (!im_entry_view(op->seg, im_load32_rlx(&b->ref[i]), &e))
+	if (!n || !im_entry_view(op->seg, im_load32_rlx(&b->ref[i]), &e))
 		return false;
 	if (n <= UINT64_C(1) << 16)
 		return im_bucket_of(e.hash_low, n) == to;

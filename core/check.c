@@ -282,9 +282,9 @@ static void check_overflow(struct checker *c, uint64_t n)
 static void check_index(struct checker *c)
 {
 	uint64_t n = im_load_rlx(&c->s->geometry) & FMT_BUCKETS_MASK;
-	uint64_t most = (uint64_t)im_load32_rlx(&c->s->n_index) << c->m->dir_shift;
+	uint32_t n_index = im_load32_rlx(&c->s->n_index);
 
-	if (n > most || im_load32_rlx(&c->s->n_index) > c->m->dir_cap) {
+	if (n > (uint64_t)n_index << c->m->dir_shift || n_index > c->m->dir_cap) {
 		found(c, "index.I4: %" PRIu64 " buckets do not fit the index extents", n);
 		return;
 	}
@@ -298,6 +298,7 @@ static void check_index(struct checker *c)
 static void check_entries(struct checker *c, uint32_t ext)
 {
 	uint32_t fill = im_load32_rlx(&c->m->seg->table[ext].fill), pos = 0;
+	uint64_t version = im_load_rlx(&c->s->version);
 	struct im_entry e;
 
 	if (fill > c->m->seg->extent_len) {
@@ -309,6 +310,9 @@ static void check_entries(struct checker *c, uint32_t ext)
 			found(c, "log.I1: extent %u holds no entry at %u", ext, pos);
 			return;
 		}
+		if (e.version >= version)
+			found(c, "write.I2: extent %u holds version %" PRIu64 " at %u, which "
+				 "is still to come", ext, e.version, pos);
 		pos += e.size;
 	}
 	if (pos != fill)
@@ -378,7 +382,7 @@ static void check_list(struct checker *c, uint32_t ext, uint32_t want, enum fmt_
 static void check_rest(struct checker *c)
 {
 	struct fmt_shard *s = c->s;
-	uint32_t reserve = im_load32_rlx(&s->reserve);
+	uint32_t reserve = im_load32_rlx(&s->reserve), freed = im_load32_rlx(&s->free_first);
 
 	for (uint32_t i = 0; i < im_load32_rlx(&s->n_index) && i < c->m->dir_cap; i++)
 		see(c, im_dir_extent(c->m, im_load32_rlx(&c->dir[i])), FMT_INDEX, "the directory");
@@ -390,8 +394,8 @@ static void check_rest(struct checker *c)
 			   FMT_RESERVED, "those ahead");
 	if (reserve != FMT_NO_EXTENT)
 		see(c, reserve, FMT_RESERVED, "the reserve");
-	if (im_load32_rlx(&s->free_n) && is_ours(c, im_load32_rlx(&s->free_first), FMT_RESERVED))
-		c->sums[im_load32_rlx(&s->free_first)].seen = true;
+	if (im_load32_rlx(&s->free_n) && is_ours(c, freed, FMT_RESERVED))
+		c->sums[freed].seen = true;
 	for (uint32_t ext = 0; ext < im_space_fresh(c->m->seg); ext++) {
 		uint64_t w = im_load_rlx(&c->m->seg->table[ext].word);
 
@@ -400,6 +404,19 @@ static void check_rest(struct checker *c)
 			found(c, "room.I1: extent %u (state %d) is in no list", ext,
 			      (int)fmt_word_state(w));
 	}
+}
+
+/* Nobody writes so often; and a put at the end of the numbers is refused. */
+#define VERSION_MOST (FMT_VERSION_MASK / 2)
+
+static void check_versions(struct checker *c)
+{
+	uint64_t version = im_load_rlx(&c->s->version), floor = im_load_rlx(&c->s->floor);
+
+	if (version > VERSION_MOST)
+		found(c, "write.I2: its next version cannot be %" PRIu64, version);
+	if (floor > version)
+		found(c, "write.I2: it cannot have been cleared up to version %" PRIu64, floor);
 }
 
 static void check_totals(struct checker *c)
@@ -427,6 +444,7 @@ static void check_once(struct checker *c)
 	check_index(c);
 	check_log(c);
 	check_rest(c);
+	check_versions(c);
 	check_totals(c);
 }
 

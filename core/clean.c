@@ -119,18 +119,17 @@ static void set_victim(struct im_op *op, uint32_t ext)
 	im_store32_rlx(&op->s->victim, ext);
 }
 
-static bool pick_victim(struct im_op *op, bool full)
+/* The extent that is being cleaned, else another; FMT_NO_EXTENT: none. */
+static uint32_t pick_victim(struct im_op *op, bool full)
 {
-	struct fmt_shard *s = op->s;
-	uint32_t ext = im_load32_rlx(&s->victim);
+	uint32_t ext = im_load32_rlx(&op->s->victim);
 
 	if (eligible(op, ext))
-		return true;
+		return ext;
 	ext = choose(op, full);
-	if (ext == FMT_NO_EXTENT)
-		return false;
-	set_victim(op, ext);
-	return true;
+	if (ext != FMT_NO_EXTENT)
+		set_victim(op, ext);
+	return ext;
 }
 
 void im_clean_note(struct im_op *op, uint32_t ext, uint64_t old_books, uint64_t new_books)
@@ -291,11 +290,10 @@ static enum outcome step(struct im_op *op, uint32_t budget, bool full, bool give
 {
 	struct fmt_shard *s = op->s;
 	struct im_entry e[BATCH];
-	uint32_t ext, pos, fill;
+	uint32_t ext = pick_victim(op, full), pos, fill;
 
-	if (!pick_victim(op, full))
+	if (ext == FMT_NO_EXTENT)
 		return NOTHING;
-	ext = im_load32_rlx(&s->victim);
 	pos = im_load32_rlx(&s->victim_pos);
 	fill = min_u32(im_load32_rlx(&op->seg->table[ext].fill), op->seg->extent_len);
 	while (pos < fill && im_books_named(im_load_rlx(&op->seg->table[ext].books))) {
@@ -334,7 +332,7 @@ void im_clean_pace(struct im_op *op, uint32_t bytes)
 		im_room_give_ahead(op);
 	if (likely(!want) && im_room_garbage(op) <= im_load_rlx(&s->live) + SLACK_EXTENTS * e)
 		return;
-	if (!pick_victim(op, false))
+	if (pick_victim(op, false) == FMT_NO_EXTENT)
 		return;
 	/* what it yielded as a whole: its live bytes fall while it is walked, its yield does not */
 	live = im_load32_rlx(&s->victim_live);

@@ -291,7 +291,7 @@ static int rest(struct run *r)
 static int punch(struct run *r)
 {
 	struct im_seg *seg = r->m->seg;
-	uint32_t n = im_load32_rlx(&seg->h->space.n_queued);
+	uint32_t n = min_u32(im_load32_rlx(&seg->h->space.n_queued), seg->n_extents);
 	struct im_wait wait;
 	int rc = 0;
 

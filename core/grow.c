@@ -158,6 +158,8 @@ void im_index_grow(struct im_op *op)
 
 	if (likely(im_load_rlx(&s->entries) * 2 <= n * LOAD_MAX_HALVES))
 		return;
+	if (!n)
+		return; /* hostile bytes: there were some */
 	if (n >> op->m->dir_shift >= im_load32_rlx(&s->n_index)) {
 		if (im_load32_rlx(&s->n_index) >= op->m->dir_cap)
 			return;

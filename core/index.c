@@ -17,12 +17,24 @@
 
 #define START_BUCKETS 16u
 
+/* Whoever calls knows that there are buckets; but the number is in the segment. */
+im_inline uint64_t place(const struct im_op *op, uint64_t hash)
+{
+	uint64_t n = im_load_rlx(&op->s->geometry) & FMT_BUCKETS_MASK;
+
+	return likely(n) ? im_bucket_of(hash, n) : IM_NO_BUCKET;
+}
+
+uint64_t im_index_place(const struct im_op *op, uint64_t hash)
+{
+	return place(op, hash);
+}
+
 int im_index_find(struct im_op *op, struct im_slot *ret)
 {
 	const struct ipcmap *m = op->m;
 	unsigned tag = im_hash_tag(op->hash);
-	uint64_t n = im_load_rlx(&op->s->geometry) & FMT_BUCKETS_MASK;
-	struct fmt_bucket *b = im_bucket(m, op->dir, im_bucket_of(op->hash, n));
+	struct fmt_bucket *b = im_bucket(m, op->dir, place(op, op->hash));
 
 	ret->free_b = NULL;
 	for (unsigned hops = 0; b && hops < IM_CHAIN_MAX; hops++) {
@@ -62,6 +74,8 @@ uint64_t im_index_bucket(struct im_op *op, const struct im_entry *e)
 {
 	uint64_t n = im_load_rlx(&op->s->geometry) & FMT_BUCKETS_MASK;
 
+	if (unlikely(!n))
+		return IM_NO_BUCKET;
 	if (n <= UINT64_C(1) << 16)
 		return im_bucket_of(e->hash_low, n);
 	return im_bucket_of(im_large_hash(op->seg, e), n);
@@ -104,33 +118,29 @@ void im_bucket_wipe(struct fmt_bucket *b)
 		im_store32_rlx(&b->ref[i], 0);
 }
 
-/* The extent ahead becomes an index extent; adds its word to the redo list begun. */
-static uint32_t take_ahead(struct im_op *op)
+/* The extent ahead, @ext, becomes an index extent; adds its word to the redo list begun. */
+static void take_ahead(struct im_op *op, uint32_t ext)
 {
-	struct fmt_shard *s = op->s;
-	uint32_t ext = im_load32_rlx(&s->ahead);
 	uint64_t w = im_load_rlx(&op->seg->table[ext].word);
 
 	im_redo_set(op, &op->seg->table[ext].word,
 		    fmt_word(FMT_INDEX, op->shard, fmt_word_gen(w)));
-	im_room_pop_ahead(op);
-	return ext;
+	im_room_pop_ahead(op, ext);
 }
 
 /*
- * One more index extent at the end of the directory, and the geometry if it is the first. False:
- * the directory has no such end.
+ * @ext, the one ahead, becomes an index extent at the end of the directory, and the geometry is
+ * set if it is the first. False: the directory has no such end.
  */
-static bool add_index(struct im_op *op, uint64_t geometry)
+static bool add_index(struct im_op *op, uint32_t ext, uint64_t geometry)
 {
 	struct fmt_shard *s = op->s;
 	uint32_t n = im_load32_rlx(&s->n_index);
-	uint32_t ext;
 
 	if (n >= op->m->dir_cap)
 		return false;
 	im_redo_start(op);
-	ext = take_ahead(op);
+	take_ahead(op, ext);
 	im_redo_set32(op, &op->dir[n], im_dir_word(op->m, ext));
 	im_redo_set32(op, &s->n_index, n + 1);
 	if (geometry)
@@ -142,7 +152,9 @@ static bool add_index(struct im_op *op, uint64_t geometry)
 
 bool im_index_add(struct im_op *op)
 {
-	return add_index(op, 0);
+	uint32_t ext = im_load32_rlx(&op->s->ahead);
+
+	return ext < op->seg->n_extents && add_index(op, ext, 0);
 }
 
 int im_index_start(struct im_op *op)
@@ -155,7 +167,7 @@ int im_index_start(struct im_op *op)
 	b = (struct fmt_bucket *)(void *)im_seg_extent(op->seg, ext);
 	for (unsigned i = 0; i < START_BUCKETS; i++)
 		im_bucket_wipe(&b[i]);
-	return add_index(op, START_BUCKETS) ? 0 : -EUCLEAN;
+	return add_index(op, ext, START_BUCKETS) ? 0 : -EUCLEAN;
 }
 
 int im_index_add_overflow(struct im_op *op)
@@ -168,7 +180,7 @@ int im_index_add_overflow(struct im_op *op)
 		return IM_NEED;
 	}
 	im_redo_start(op);
-	take_ahead(op);
+	take_ahead(op, ext);
 	im_redo_set32(op, &op->seg->table[ext].next, im_load32_rlx(&s->ovf_first));
 	im_redo_set32(op, &s->ovf_first, ext);
 	im_redo_set32(op, &s->ovf_pos, 0);
@@ -195,7 +207,8 @@ static struct fmt_bucket *next_overflow(struct im_op *op, uint32_t *ret_free, ui
 		}
 	}
 	ext = im_load32_rlx(&s->ovf_first);
-	if (ext >= op->seg->n_extents || pos + sizeof(*b) > op->seg->extent_len)
+	if (ext >= op->seg->n_extents || pos + sizeof(*b) > op->seg->extent_len ||
+	    pos & (sizeof(*b) - 1))
 		return NULL;
 	*ret_pos = pos + (uint32_t)sizeof(*b);
 	return (struct fmt_bucket *)(void *)(im_seg_extent(op->seg, ext) + pos);

@@ -30,6 +30,7 @@
  * writers stop here, so that broken links end. */
 #define IM_CHAIN_MAX 32u
 
+/* @n is not 0. */
 im_inline uint64_t im_bucket_of(uint64_t hash, uint64_t n)
 {
 	uint64_t mask = (UINT64_C(2) << (63 - __builtin_clzll(n))) - 1;
@@ -37,6 +38,8 @@ im_inline uint64_t im_bucket_of(uint64_t hash, uint64_t n)
 
 	return b < n ? b : b & (mask >> 1);
 }
+
+#define IM_NO_BUCKET UINT64_MAX /* nor has any directory so many */
 
 /* NULL when the directory has no such bucket. */
 im_inline struct fmt_bucket *im_bucket(const struct ipcmap *m, const uint32_t *dir, uint64_t b)
@@ -135,8 +138,11 @@ struct im_slot {
 	unsigned n; /* buckets of the chain */
 };
 
-/* Look the operation's key up: 1 found, 0 not, -EUCLEAN. The geometry must not be 0. */
+/* Look the operation's key up: 1 found, 0 not, -EUCLEAN. The geometry is not 0. */
 int im_index_find(struct im_op *op, struct im_slot *ret);
+
+/* The bucket of a hash; IM_NO_BUCKET where hostile bytes say that there are none any more. */
+uint64_t im_index_place(const struct im_op *op, uint64_t hash);
 
 /* The slot that names @e (an entry of this shard); false: none does. */
 bool im_index_owner(struct im_op *op, const struct im_entry *e, struct fmt_bucket **ret_b,

@@ -604,7 +604,8 @@ struct ipcmap_stat {
  * ipcmap_stat() - facts and counters
  * @ret: struct_size in; the rest out
  *
- * Takes no lock; a shard in the middle of a write is counted as before or after it.
+ * Takes no lock; a shard in the middle of a write is counted as before or after it. Of a shard
+ * that is written without a pause each figure is one that it had, perhaps at another moment.
  *
  * Return:  0; INVALID.
  * Memory:  nothing is allocated.

@@ -17,6 +17,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+void im_judge_name(const struct fmt_table *t, char name[64])
+{
+	static_assert(sizeof(t->name) == 64, "layout");
+	im_copy_racy(name, t->name, 64);
+	name[63] = '\0';
+}
+
 /* Zero-terminated, and not another table's? */
 static bool has_name(const struct im_area *a, uint32_t table)
 {
@@ -28,6 +35,15 @@ static bool has_name(const struct im_area *a, uint32_t table)
 		if (memcmp(a->tables[i].name, t->name, sizeof(t->name)) == 0)
 			return false;
 	return true;
+}
+
+/* For the report. */
+static const char *shown_name(const struct im_area *a, uint32_t table, char name[64])
+{
+	if (!has_name(a, table))
+		return "?";
+	im_judge_name(&a->tables[table], name);
+	return name;
 }
 
 /* One that could be opened, were it whole. */
@@ -59,34 +75,33 @@ void im_judge_claim_images(struct im_verdict *v)
 			im_judge_claim(v, k.first.extent, k.n);
 }
 
-unsigned char *im_judge_image_bytes(const struct im_verdict *v, uint32_t slot,
-				    uint64_t *ret_len, uint64_t *ret_time, uint32_t *ret_keys)
+int im_judge_image_bytes(const struct im_verdict *v, uint32_t slot, struct im_image_bytes *ret)
 {
 	const struct im_seg *seg = v->m->seg;
-	unsigned char *bytes;
 	struct im_area a;
 	struct im_kept k;
 	uint32_t ext;
 
 	im_area_of(v->m->seg, &a);
-	im_keep_read(&a, slot, &k);
+	if (!im_keep_read(&a, slot, &k) || !k.len)
+		return IPCMAP_CORRUPT;
+	ret->p = calloc(1, k.len + 8);
+	if (!ret->p)
+		return IPCMAP_NOMEM;
 	ext = k.first.extent;
-	bytes = malloc(k.len + 8);
-	for (uint64_t at = 0; bytes && at < k.len && ext < seg->n_extents;
-	     at += seg->extent_len) {
-		memcpy(bytes + at, im_seg_extent(seg, ext),
-		       min_u64(seg->extent_len, k.len - at));
+	for (uint64_t at = 0; at < k.len && ext < seg->n_extents; at += seg->extent_len) {
+		im_copy_racy(ret->p + at, im_seg_extent(seg, ext),
+			     min_u64(seg->extent_len, k.len - at));
 		ext = im_load32_rlx(&seg->table[ext].next);
 	}
-	*ret_len = k.len;
-	*ret_time = k.time;
-	*ret_keys = k.keys;
-	return bytes;
+	ret->len = k.len;
+	ret->time = k.time;
+	ret->keys = k.keys;
+	return 0;
 }
 
 /* Every item in its place, in order, and found. */
-static bool is_image(const struct im_verdict *v, const unsigned char *bytes, uint64_t len,
-		     uint32_t keys)
+static bool is_image(const struct im_verdict *v, const struct im_image_bytes *b)
 {
 	struct ipcmap_pair p, before = {0};
 	struct im_image im;
@@ -94,7 +109,7 @@ static bool is_image(const struct im_verdict *v, const unsigned char *bytes, uin
 	uint64_t off;
 	size_t n;
 
-	if (im_image_open(bytes, len, v->m->hash_seed, &im) || im.n != keys)
+	if (im_image_open(b->p, b->len, v->m->hash_seed, &im) || im.n != b->keys)
 		return false;
 	off = im.items_off;
 	for (uint32_t i = 0; i < im.n; i++) {
@@ -115,25 +130,25 @@ static bool is_image(const struct im_verdict *v, const unsigned char *bytes, uin
 static const char *judge_version(struct im_verdict *v, const struct im_area *a, uint32_t slot,
 				 struct im_kept *k, int *ret_err)
 {
-	uint64_t len, time;
-	unsigned char *bytes;
-	uint32_t keys;
+	struct im_image_bytes b;
 	bool whole;
+	int r;
 
-	if (!im_keep_read(a, slot, k) || !k->version ||
+	if (!im_keep_read(a, slot, k) || !k->version || k->table >= a->n_tables ||
 	    im_load_rlx(&a->seg->table[k->first.extent].word) != k->first.word ||
 	    k->len <= (uint64_t)(k->n - 1) << a->seg->extent_shift ||
 	    !im_judge_chain(v, k->first.extent, k->last, k->n))
 		return "its extents are not whole, or not its own";
 	if (k->version > im_load_rlx(&a->tables[k->table].last))
 		return "it was never published";
-	bytes = im_judge_image_bytes(v, slot, &len, &time, &keys);
-	if (!bytes) {
-		*ret_err = IPCMAP_NOMEM;
+	r = im_judge_image_bytes(v, slot, &b);
+	if (r == IPCMAP_NOMEM) {
+		*ret_err = r;
 		return NULL;
 	}
-	whole = is_image(v, bytes, len, keys);
-	free(bytes);
+	whole = r == 0 && is_image(v, &b);
+	if (r == 0)
+		free(b.p);
 	if (!whole)
 		return "its bytes are damaged";
 	for (uint32_t i = 0; i < v->n_images; i++)
@@ -144,16 +159,19 @@ static const char *judge_version(struct im_verdict *v, const struct im_area *a, 
 
 static int judge_slot(struct im_verdict *v, const struct im_area *a, uint32_t slot)
 {
+	char name[64];
 	const struct fmt_table *t;
 	struct im_kept k;
 	const char *what;
+	uint32_t table;
 	bool current;
 	int err = 0;
 
 	if (!is_kept(a, slot, &k))
 		return 0;
-	t = &a->tables[k.table];
-	what = has_name(a, k.table) ? judge_version(v, a, slot, &k, &err)
+	table = k.table;
+	t = &a->tables[table];
+	what = has_name(a, table) ? judge_version(v, a, slot, &k, &err)
 				    : "its table has no name of its own";
 	if (err)
 		return err;
@@ -161,8 +179,8 @@ static int judge_slot(struct im_verdict *v, const struct im_area *a, uint32_t sl
 		  fmt_current(im_load_rlx(&a->kept[slot].version), slot);
 	if (what) {
 		v->sum->versions_dropped++;
-		im_verdict_say(v, "table %.63s: dropped version %" PRIu64 "%s: %s",
-			       has_name(a, k.table) ? (const char *)t->name : "?",
+		im_verdict_say(v, "table %s: dropped version %" PRIu64 "%s: %s",
+			       shown_name(a, table, name),
 			       im_load_rlx(&a->kept[slot].version), current ? " (current)" : "",
 			       what);
 		return 0;
@@ -186,12 +204,14 @@ static void settle_current(struct im_verdict *v, const struct im_area *a)
 {
 	for (uint32_t i = 0; i < v->n_images; i++) {
 		struct im_image_find *f = &v->images[i];
+		char name[64];
 
 		if ((i + 1 < v->n_images && f[1].table == f->table) || f->current)
 			continue;
 		f->again = true;
-		im_verdict_say(v, "table %.63s: version %" PRIu64 " becomes current again",
-			       (const char *)a->tables[f->table].name, f->version);
+		im_judge_name(&a->tables[f->table], name);
+		im_verdict_say(v, "table %s: version %" PRIu64 " becomes current again", name,
+			       f->version);
 	}
 }
 
@@ -200,14 +220,15 @@ static void count_tables(struct im_verdict *v, const struct im_area *a)
 {
 	for (uint32_t t = 0; t < a->n_tables; t++) {
 		bool any = false;
+		char name[64];
 
 		for (uint32_t i = 0; i < v->n_images && !any; i++)
 			any = v->images[i].table == t;
 		if (any || !im_load_rlx(&a->tables[t].current))
 			continue;
 		v->sum->tables_dropped++;
-		im_verdict_say(v, "table %.63s: dropped: no version of it is whole",
-			       has_name(a, t) ? (const char *)a->tables[t].name : "?");
+		im_verdict_say(v, "table %s: dropped: no version of it is whole",
+			       shown_name(a, t, name));
 	}
 }
 

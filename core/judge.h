@@ -2,11 +2,14 @@
 /*
  * judge.h - which entries and versions of a damaged segment verify
  *
- * Works on a private copy (shm/offline.h) that nobody changes. Nothing read is trusted.
+ * Works on a private copy (shm/offline.h): what is stored there goes nowhere else. Nothing
+ * read is trusted, nor to be the same when it is read again: who has the damaged file mapped
+ * may go on changing it, and pages that were not stored to are the file's.
  */
 #ifndef IM_JUDGE_H
 #define IM_JUDGE_H
 
+#include "entry.h"
 #include "ipcmap.h"
 #include "map.h"
 
@@ -60,12 +63,27 @@ void im_verdict_part(struct im_verdict *v); /* another part begins */
 int im_judge(struct im_verdict *v);
 void im_judge_free(struct im_verdict *v);
 
-/* ---- judge.c for judge-snapshot.c ---- */
+/* ---- judge.c for the others ---- */
+
+#define IM_KEY_SHOWN 40u
+
+/* A key as text. */
+const char *im_judge_show_key(const struct im_seg *seg, const struct im_entry *e,
+			      char text[IM_KEY_SHOWN + 8]);
+/* 0; IPCMAP_NOMEM. */
+int im_judge_add(struct im_finds *f, const struct im_find *what);
+/* Have the entries at these references one key? */
+bool im_judge_same_key(const struct im_seg *seg, uint32_t a, uint32_t b);
 
 /* Count the extents of a chain as claimed. */
 void im_judge_claim(struct im_verdict *v, uint32_t first, uint32_t n);
 /* @n extents from @first to @last, by next, all but the first PIECE, claimed once. */
 bool im_judge_chain(const struct im_verdict *v, uint32_t first, uint32_t last, uint32_t n);
+
+/* ---- judge-shard.c ---- */
+
+/* What the index names, and what it does not: into v->shards and v->more. Values come later. */
+int im_judge_shard(struct im_verdict *v, uint32_t shard);
 
 /* ---- judge-snapshot.c ---- */
 
@@ -73,8 +91,16 @@ bool im_judge_chain(const struct im_verdict *v, uint32_t first, uint32_t last, u
 void im_judge_claim_images(struct im_verdict *v);
 int im_judge_images(struct im_verdict *v);
 
-/* The bytes of a version, malloc(); NULL: out of memory. */
-unsigned char *im_judge_image_bytes(const struct im_verdict *v, uint32_t slot,
-				    uint64_t *ret_len, uint64_t *ret_time, uint32_t *ret_keys);
+/* The bytes of a version, malloc(): 0; IPCMAP_NOMEM; IPCMAP_CORRUPT: it has none by now. */
+struct im_image_bytes {
+	unsigned char *p;
+	uint64_t len;
+	uint64_t time;
+	uint32_t keys;
+};
+int im_judge_image_bytes(const struct im_verdict *v, uint32_t slot, struct im_image_bytes *ret);
+
+/* A table's name, with a zero byte at its end in any case. */
+void im_judge_name(const struct fmt_table *t, char name[64]);
 
 #endif

@@ -340,13 +340,14 @@ static int full(const struct im_keep *k, uint64_t n, uint64_t max, const struct 
 int im_keep_room(struct im_keep *k, uint32_t n, const struct im_why *why)
 {
 	uint64_t max = im_load_rlx(&k->a.seg->h->space.limit) / SHARE >> k->a.seg->extent_shift;
+	uint32_t rounds = k->a.n_kept; /* hostile bytes: an end */
 	struct sum s;
 
 	im_keep_mark(k);
 	s = sum_up(k);
 	if (s.n - s.may + n > max || s.slots - s.may_slots >= k->a.n_kept)
 		return full(k, s.n - s.may + n, max, why);
-	while ((s.n + n > max || s.slots >= k->a.n_kept) && drop_one(k))
+	while ((s.n + n > max || s.slots >= k->a.n_kept) && rounds-- && drop_one(k))
 		s = sum_up(k);
 	return s.n + n > max || s.slots >= k->a.n_kept ? full(k, s.n + n, max, why) : 0;
 }
@@ -366,7 +367,8 @@ void im_keep_trim(struct im_keep *k, uint32_t table, bool all)
 {
 	uint32_t top = im_keep_top(&k->a);
 
-	for (;;) {
+	/* one a round; hostile bytes might make more of them meanwhile */
+	for (uint32_t rounds = 0; rounds < top; rounds++) {
 		uint32_t n = 0, first = k->a.n_kept;
 
 		for (uint32_t i = 0; i < top; i++) {

@@ -61,10 +61,11 @@ static inline void store_all(struct im_seg *seg, struct fmt_redo *r)
 		uint64_t at = im_load_rlx(&r->store[i].at);
 		uint64_t val = im_load_rlx(&r->store[i].val);
 		uint64_t off = at & ~FMT_REDO_32;
-		void *p = seg->base + off;
+		void *p;
 
 		if (unlikely(!in_bounds(seg, off, at & FMT_REDO_32 ? 4 : 8)))
 			continue;
+		p = seg->base + off;
 		/* ord(publish), ord(reclaim), ord(geometry), ord(moves), ord(switch): each store
 		 * is a release, so readers see the list in its order. */
 		if (at & FMT_REDO_32)

@@ -47,7 +47,7 @@ static int del_locked(struct im_op *op, const struct im_request *q)
 	im_unpublish(op, &slot, false);
 	crash("del.stored");
 	im_room_try_settle(op);
-	im_index_trim(op, im_bucket_of(op->hash, im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK));
+	im_index_trim(op, im_index_place(op, op->hash));
 	im_clean_note(op, slot.e.ext, old, im_load_rlx(books));
 	im_clean_pace(op, slot.e.size);
 	return is ? 0 : IPCMAP_NOTFOUND;

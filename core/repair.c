@@ -3,7 +3,7 @@
  * repair.c - a new segment from what verifies of a damaged one
  *
  *     hold: nobody is attached for writing, and nobody comes        shm/offline.c
- *     judge a private copy of the file                              judge.c
+ *     judge a private copy of the file                              judge.c and the others
  *     is there anything to do?                                      judge.c, check.c
  *     build a new segment beside it, from what is kept; check it
  *     rename it into the place of the old one
@@ -166,19 +166,17 @@ static int put_shard(struct job *j, uint32_t shard)
 static int restore(struct job *j, const struct fmt_table *t, const struct im_image_find *f,
 		   uint64_t version)
 {
-	unsigned char *bytes;
-	uint64_t len, time;
-	uint32_t keys;
-	int r;
+	struct im_image_bytes b;
+	char name[64];
+	int r = im_judge_image_bytes(&j->v, f->slot, &b);
 
-	bytes = im_judge_image_bytes(&j->v, f->slot, &len, &time, &keys);
-	if (!bytes)
-		return IPCMAP_NOMEM;
+	if (r)
+		return r;
+	im_judge_name(t, name);
 	do
-		r = im_snapshot_restore(j->m, (const char *)t->name, version, time, bytes, len,
-					keys, &j->why);
+		r = im_snapshot_restore(j->m, name, version, b.time, b.p, b.len, b.keys, &j->why);
 	while (r && raise_limit(j, r));
-	free(bytes);
+	free(b.p);
 	return r;
 }
 
@@ -198,14 +196,17 @@ static int put_name(struct job *j, const struct im_area *a, uint32_t table)
 {
 	const struct fmt_table *t = &a->tables[table];
 	uint64_t last = im_load_rlx(&t->last);
+	char name[64], other[64];
 
-	if (!t->name[0] || t->name[sizeof(t->name) - 1] || !last)
+	im_judge_name(t, name);
+	if (!name[0] || t->name[sizeof(t->name) - 1] || !last)
 		return 0;
-	for (uint32_t i = 0; i < j->v.n_images; i++)
-		if (strcmp((const char *)a->tables[j->v.images[i].table].name,
-			   (const char *)t->name) == 0)
+	for (uint32_t i = 0; i < j->v.n_images; i++) {
+		im_judge_name(&a->tables[j->v.images[i].table], other);
+		if (strcmp(other, name) == 0)
 			return 0;
-	return im_snapshot_restore_name(j->m, (const char *)t->name, last);
+	}
+	return im_snapshot_restore_name(j->m, name, last);
 }
 
 static int put_snapshots(struct job *j)

@@ -23,6 +23,9 @@
  *           counts them; likewise the index extents of dir and the overflow list.
  *  room.I2  a shard with a head has a reserve, or a victim being cleaned whose survivors fit
  *           into the cold head.
+ *           So the hot head may take the last extent ahead, reserve or not: the reserve is
+ *           spent only by a cold head, for the rest of a victim, which fits into an empty
+ *           extent, and nobody else puts entries there; the victim is then the reserve.
  *  room.I3  tail = the sum of (extent length - fill) over log extents that are no heads.
  */
 #include "room.h"
@@ -61,10 +64,9 @@ void im_room_recap(struct im_op *op)
 		im_store_rlx(&s->cap, 0);
 }
 
-void im_room_pop_ahead(struct im_op *op)
+void im_room_pop_ahead(struct im_op *op, uint32_t ext)
 {
 	struct fmt_shard *s = op->s;
-	uint32_t ext = im_load32_rlx(&s->ahead);
 
 	im_redo_set32(op, &s->ahead, im_load32_rlx(&op->seg->table[ext].next));
 	im_redo_set32(op, &s->n_ahead, im_load32_rlx(&s->n_ahead) - 1);
@@ -95,11 +97,10 @@ void im_room_adopt(struct im_op *op)
 	crash("room.adopted");
 }
 
-/* A backed extent that nobody reads becomes a head at the end of the list. */
-static void open_head(struct im_op *op, unsigned head, bool reserve)
+/* The reserve, or the first one ahead, @ext, becomes a head at the end of the list. */
+static void open_head(struct im_op *op, unsigned head, uint32_t ext, bool reserve)
 {
 	struct fmt_shard *s = op->s;
-	uint32_t ext = im_load32_rlx(reserve ? &s->reserve : &s->ahead);
 	uint32_t last = im_load32_rlx(&s->last);
 	struct fmt_extent *x = &op->seg->table[ext];
 
@@ -114,7 +115,7 @@ static void open_head(struct im_op *op, unsigned head, bool reserve)
 	if (reserve)
 		im_redo_set32(op, &s->reserve, FMT_NO_EXTENT);
 	else
-		im_room_pop_ahead(op);
+		im_room_pop_ahead(op, ext);
 	im_redo_set32(op, &x->next, FMT_NO_EXTENT);
 	if (none(op, last))
 		im_redo_set32(op, &s->first, ext);
@@ -129,42 +130,31 @@ static void open_head(struct im_op *op, unsigned head, bool reserve)
 	crash("room.opened");
 }
 
-/* Cleaning comes first: a shard without a reserve takes the one ahead for it. */
-static void refill_reserve(struct im_op *op)
-{
-	struct fmt_shard *s = op->s;
-
-	if (!none(op, im_load32_rlx(&s->reserve)) || none(op, im_load32_rlx(&s->ahead)))
-		return;
-	im_redo_start(op);
-	im_redo_set32(op, &s->reserve, im_load32_rlx(&s->ahead));
-	im_room_pop_ahead(op);
-	im_redo_run(op);
-}
-
 int im_room_hot(struct im_op *op, uint32_t size)
 {
-	struct fmt_shard *s = op->s;
+	uint32_t ext;
 
 	if (likely(im_log_fits(op, FMT_HOT, size)))
 		return 0;
-	refill_reserve(op);
-	if (none(op, im_load32_rlx(&s->ahead)))
+	ext = im_load32_rlx(&op->s->ahead);
+	if (none(op, ext))
 		return IM_NEED;
-	open_head(op, FMT_HOT, false);
+	open_head(op, FMT_HOT, ext, false);
 	return 0;
 }
 
 int im_room_cold(struct im_op *op, uint32_t size)
 {
-	struct fmt_shard *s = op->s;
+	uint32_t reserve, ahead;
 
 	if (likely(im_log_fits(op, FMT_COLD, size)))
 		return 0;
-	if (!none(op, im_load32_rlx(&s->reserve)))
-		open_head(op, FMT_COLD, true);
-	else if (!none(op, im_load32_rlx(&s->ahead)))
-		open_head(op, FMT_COLD, false);
+	reserve = im_load32_rlx(&op->s->reserve);
+	ahead = im_load32_rlx(&op->s->ahead);
+	if (!none(op, reserve))
+		open_head(op, FMT_COLD, reserve, true);
+	else if (!none(op, ahead))
+		open_head(op, FMT_COLD, ahead, false);
 	else
 		return IM_NEED;
 	return 0;
@@ -281,7 +271,7 @@ bool im_room_give_ahead(struct im_op *op)
 		return false;
 	im_redo_start(op);
 	im_room_free_later(op, ext);
-	im_room_pop_ahead(op);
+	im_room_pop_ahead(op, ext);
 	im_redo_run(op);
 	im_room_recap(op);
 	return im_room_try_settle(op);

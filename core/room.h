@@ -16,8 +16,8 @@ int im_room_cold(struct im_op *op, uint32_t size);
 /* The extent in hand becomes the shard's reserve, or one more ahead, if it needs either. */
 void im_room_adopt(struct im_op *op);
 
-/* Add to the redo list begun: the first extent ahead leaves their list. */
-void im_room_pop_ahead(struct im_op *op);
+/* Add to the redo list begun: @ext, the first extent ahead, leaves their list. */
+void im_room_pop_ahead(struct im_op *op, uint32_t ext);
 
 /*
  * A log extent that no slot names leaves the log: it becomes the reserve or, unless @give, the

@@ -4,11 +4,14 @@
  *
  * A shard's books are read between two equal values of its redo list's seq. While a list is
  * armed (by a writer at work, or one that died there) the values that it will store are
- * taken in place of the stored ones, so the books are right in any case; after TRIES readings
- * of a shard that is being written all the time the last one is taken as it is.
+ * taken in place of the stored ones, so the books are right in any case. A list that changes
+ * while it is read can give anything, and that reading is not used. After TRIES of them the shard
+ * is being written all the time, so its writers live, and each word is taken as it stands: what
+ * the shard had at some moment, but not all four at the same.
  */
 #include "stats.h"
 
+#include "crash.h"
 #include "keep.h"
 #include "owner.h"
 #include "redo.h"
@@ -22,6 +25,7 @@ struct books {
 
 static void read_once(const struct ipcmap *m, const struct fmt_shard *s, struct books *ret)
 {
+	crash("read.books");
 	ret->entries = im_redo_peek(m->seg, s, &s->entries);
 	ret->live = im_redo_peek(m->seg, s, &s->live);
 	ret->large = im_redo_peek(m->seg, s, &s->large);
@@ -39,6 +43,10 @@ static void read_books(const struct ipcmap *m, const struct fmt_shard *s, struct
 		if (im_load_rlx(&s->redo.seq) == seq)
 			return;
 	}
+	ret->entries = im_load_rlx(&s->entries);
+	ret->live = im_load_rlx(&s->live);
+	ret->large = im_load_rlx(&s->large);
+	ret->overflows = im_load_rlx(&s->n_ovf);
 }
 
 uint64_t im_stats_entries(const struct ipcmap *m)

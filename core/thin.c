@@ -73,17 +73,17 @@ uint32_t im_thin_spare(const struct im_op *op)
 	return have > need ? have - (uint32_t)need : 0;
 }
 
-/* What the newest extent has not handed out yet. True: more to do. */
-static bool set_rest_aside(struct im_op *op)
+/* What the newest extent, @ext, has not handed out yet. True: more to do. */
+static bool set_rest_aside(struct im_op *op, uint32_t ext)
 {
 	struct fmt_shard *s = op->s;
-	uint32_t ext = im_load32_rlx(&s->ovf_first), e = op->seg->extent_len;
+	uint32_t e = op->seg->extent_len;
 	const uint32_t len = (uint32_t)sizeof(struct fmt_bucket);
 
 	for (unsigned i = 0; i < LISTS; i++) {
 		uint64_t pos = im_load32_rlx(&s->ovf_pos);
 
-		if (pos + len > e)
+		if (pos + len > e || pos % len)
 			return false;
 		im_redo_start(op);
 		for (unsigned k = 0; k < PER_LIST && pos + len <= e; k++) {
@@ -116,6 +116,7 @@ static int go_on(struct im_thin *t, enum im_thin_phase phase)
 static int start(struct im_op *op, struct im_thin *t)
 {
 	struct fmt_shard *s = op->s;
+	uint32_t newest;
 	bool room = im_load32_rlx(&s->ovf_pos) < op->seg->extent_len && !t->rounds;
 	bool used = im_load_rlx(&s->n_ovf) != 0;
 
@@ -124,16 +125,16 @@ static int start(struct im_op *op, struct im_thin *t)
 	im_index_trim_image(op);
 	if (!im_thin_spare(op) || (used && !room && t->poor))
 		return go_on(t, IM_THIN_BACK);
-	t->old = im_load32_rlx(&s->ovf_first);
-	if (t->old >= op->seg->n_extents)
+	newest = t->old = im_load32_rlx(&s->ovf_first);
+	if (newest >= op->seg->n_extents)
 		return 0;
 	if (used && room) {
-		t->old = im_load32_rlx(&op->seg->table[t->old].next);
+		t->old = im_load32_rlx(&op->seg->table[newest].next);
 		return go_on(t, IM_THIN_ASIDE);
 	}
 	if (used && im_load32_rlx(&s->ahead) >= op->seg->n_extents)
 		return IM_NEED;
-	if (set_rest_aside(op))
+	if (set_rest_aside(op, newest))
 		return 1;
 	return used && im_index_add_overflow(op) ? IM_NEED : go_on(t, IM_THIN_ASIDE);
 }
@@ -230,12 +231,13 @@ static int replace(struct im_op *op, const struct im_thin *t, uint64_t bucket,
 static int replace_chain(struct im_op *op, const struct im_thin *t, uint64_t bucket,
 			 unsigned *moved)
 {
+	unsigned k = 1, rounds = 2 * IM_CHAIN_MAX; /* hostile bytes: an end */
 	struct im_chain c;
-	unsigned k = 1;
 	uint32_t ext;
 	int r;
 
-	while (im_chain_walk(op, im_bucket(op->m, op->dir, bucket), &c) && k < c.n) {
+	while (im_chain_walk(op, im_bucket(op->m, op->dir, bucket), &c) && k < c.n &&
+	       rounds--) {
 		if (!bucket_at(op, im_ref_of(op->seg, c.b[k]), &ext) || !is_old(op, t, ext)) {
 			k++;
 			continue;

@@ -9,7 +9,8 @@
  * maps a file without magic, so building over it disturbs nobody.
  *
  * A file is built over only if it is empty or bears the mark (byte order and version, stored
- * first) of a creator; a stranger's file that begins with zeros is left alone.
+ * first) of a creator; a stranger's file that begins with zeros is left alone, and so is a
+ * segment whose magic was wiped after extents had been used (header.c).
  *
  * Invariants
  *  create.I1  magic is set => every byte of the fixed part is as its creator built it.

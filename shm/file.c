@@ -90,7 +90,6 @@ bool im_seg_is(const struct im_seg *seg, int fd)
 	return fstat(fd, &st) == 0 && st.st_dev == seg->dev && st.st_ino == seg->ino;
 }
 
-/* Threads may come here at once: one stores its descriptor, the others close theirs. */
 /* Mapped, but not to be opened any more. */
 static int lost(struct im_seg *seg)
 {
@@ -100,6 +99,7 @@ static int lost(struct im_seg *seg)
 	return -EACCES;
 }
 
+/* Threads may come here at once: one stores its descriptor, the others close theirs. */
 int im_seg_fd(struct im_seg *seg)
 {
 	uint32_t *word = (uint32_t *)&seg->fd;
@@ -139,7 +139,8 @@ void im_seg_file(struct im_seg *seg, uint32_t *ret_uid, uint32_t *ret_gid, uint3
 /* A segment of any version? */
 static bool is_segment(const struct fmt_header *h)
 {
-	return h->magic == FMT_MAGIC || h->magic == __builtin_bswap64(FMT_MAGIC);
+	return h->magic == FMT_MAGIC || h->magic == __builtin_bswap64(FMT_MAGIC) ||
+	       im_header_is_wiped(h);
 }
 
 /*

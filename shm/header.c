@@ -9,6 +9,12 @@
  * A file without magic that is empty or bears a creator's mark (byte order and version) is
  * one being created, or left by a creator that died: a locked creation byte says the former,
  * a free one the latter (but an empty file younger than a second: it has not locked yet).
+ *
+ * Unless extents were used. A creator uses none, begins by emptying the file, and nobody else
+ * writes before the magic; so the numbers of the extent table are 0 until the segment is whole,
+ * and the count of those ever used never falls. Without magic and with such numbers it is a
+ * segment that was damaged: its data are there, and nobody may build over it. (One that was
+ * never used looks half-made, and loses nothing.)
  */
 #include "header.h"
 #include "os.h"
@@ -104,6 +110,9 @@ int im_header_check_format(const struct fmt_header *h, bool rdonly, const char *
 	    (h->magic == FMT_MAGIC && h->byte_order != FMT_BYTE_ORDER))
 		return im_why(why, -EPROTONOSUPPORT,
 			      "%s: made on a machine of other byte order", path);
+	if (im_header_is_wiped(h))
+		return im_why(why, -EBADF, "%s: its header is damaged (no magic number): repair it",
+			      path);
 	if (h->magic != FMT_MAGIC)
 		return im_why(why, -EBADF, "%s: not an ipcmap segment", path);
 	if (h->version != FMT_VERSION)
@@ -137,9 +146,20 @@ int im_header_check_boot(const struct fmt_header *h, const char *path, const str
 	return 0;
 }
 
+static bool was_used(const struct fmt_space *s)
+{
+	return s->fresh || s->used || s->n_queued || s->takeovers || s->seq;
+}
+
+bool im_header_is_wiped(const struct fmt_header *h)
+{
+	return h->magic == 0 && h->byte_order == FMT_BYTE_ORDER && was_used(&h->space);
+}
+
 bool im_header_is_unborn(const struct fmt_header *h, const struct stat *st)
 {
-	return st->st_size == 0 || (h->magic == 0 && h->byte_order == FMT_BYTE_ORDER);
+	return st->st_size == 0 || (h->magic == 0 && h->byte_order == FMT_BYTE_ORDER &&
+				    !was_used(&h->space));
 }
 
 static bool is_young(const struct stat *st)

@@ -32,6 +32,9 @@ int im_header_check_numbers(const struct fmt_header *h, const char *path,
 int im_header_check_boot(const struct fmt_header *h, const char *path,
 			 const struct im_why *why);
 
+/* A segment that was complete, with a magic number that was wiped. */
+bool im_header_is_wiped(const struct fmt_header *h);
+
 /* A creator's file that has no magic yet, or never got it. */
 bool im_header_is_unborn(const struct fmt_header *h, const struct stat *st);
 

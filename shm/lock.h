@@ -68,13 +68,9 @@ im_inline void im_unlock(struct im_seg *seg, uint32_t *word)
 	/* ord(lock) */
 	if (likely(im_cas32_rel(word, v, 0) == v))
 		return;
-	if (im_cas32_rel(word, v | IM_LOCK_WAITERS, 0) == (v | IM_LOCK_WAITERS)) {
-		im_lock_wake(word);
-		return;
-	}
-	/* WAITERS was set between the two */
-	if (im_cas32_rel(word, v, 0) != v && im_cas32_rel(word, v | IM_LOCK_WAITERS, 0) ==
-						     (v | IM_LOCK_WAITERS))
+	/* WAITERS is set, and stays: only who takes the word could clear it (lock.I2). Any other
+	 * word is not ours to change: hostile bytes. */
+	if (im_cas32_rel(word, v | IM_LOCK_WAITERS, 0) == (v | IM_LOCK_WAITERS))
 		im_lock_wake(word);
 }
 

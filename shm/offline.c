@@ -233,9 +233,7 @@ static int open_and_lock(struct im_offline *o, unsigned flags, const struct im_w
 			    (unsigned)o->st.st_uid);
 	if (rc == 0)
 		rc = im_header_read(o->fd, o->path, why, &o->h);
-	/* the creators of maps use no extent: one that has some had its magic wiped */
-	if (rc == 0 && im_header_is_unborn(&o->h, &o->st) &&
-	    !(proven(&o->h) && o->h.space.fresh))
+	if (rc == 0 && im_header_is_unborn(&o->h, &o->st))
 		rc = im_header_why_unborn(o->fd, &o->st, o->path, why);
 	if (rc < 0)
 		return rc;

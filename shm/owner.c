@@ -220,6 +220,9 @@ void im_owner_forked(struct im_seg *seg)
 	}
 }
 
+/* A word that goes on naming a slot whose byte is free is written by somebody hostile. */
+#define WORD_TRIES 64u
+
 /* No word names the slot any more, whatever the generation. */
 static bool start_generations_over(struct im_seg *seg, uint32_t slot)
 {
@@ -228,10 +231,12 @@ static bool start_generations_over(struct im_seg *seg, uint32_t slot)
 	if (!im_owner_word)
 		return false;
 	for (uint32_t i = 0; word; word = im_owner_word(seg, i++)) {
-		uint32_t v = im_load32_rlx(word);
+		uint32_t v = im_load32_rlx(word), tries = 0;
 
 		/* the byte is ours, so nobody can come to name the slot again */
-		while (v & IM_OWNER_MASK && owner_slot(v) == slot) {
+		for (; v & IM_OWNER_MASK && owner_slot(v) == slot; tries++) {
+			if (tries == WORD_TRIES)
+				return false;
 			im_cas32_acq(word, v, DEAD_OWNER | (v & IM_LOCK_WAITERS));
 			v = im_load32_rlx(word);
 		}

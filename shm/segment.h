@@ -76,7 +76,8 @@ struct im_seg_create {
 	const uint64_t *hash_seed; /* NULL: a random one */
 	bool large_pages; /* with reserve */
 	bool reserve; /* back the whole limit with memory now */
-	/* fill the user area of the mapped segment; called before the magic is stored */
+	/* fill the user area of the mapped segment; called before the magic is stored. It takes no
+	 * extent: by that a half-made file is told from a damaged one (header.c) */
 	int (*build)(struct im_seg *seg);
 };
 

@@ -10,7 +10,8 @@
  * in owner slot 1 and, unless that made very many, by one in slot 2. Slot 1 is what a
  * successor claims, and so cleans up after; the owner of slot 2 is judged by its byte, and
  * swept. Else it is a sample that takes a fraction of a second: so many instructions, calls of
- * other libraries as one, fewer and fewer of the states.
+ * other libraries as one, fewer and fewer of the states. One operation in a few gets a successor,
+ * which is traced to its end. STEP=word: as all, of the operations whose name has the word.
  */
 #include "trace.h"
 
@@ -24,6 +25,7 @@
 #define SAMPLE_ALL 8u	 /* states looked at from the start; then fewer and fewer */
 #define PAYLOAD_EACH 32u /* states that only fill what nothing names: two of so many */
 #define NESTED_ALL 6u	 /* states of an operation from which successors start, at least */
+#define NESTED_EACH 3u	 /* of a sample: of so many operations one gets a successor */
 #define TWICE_MAX 8000u	 /* states of an operation that is gone through twice */
 #define NESTED_LINE 1000100
 #define HASHES (1u << 20)
@@ -35,6 +37,7 @@
 
 bool points_step_all;
 
+static const char *step_of; /* NULL: any operation */
 static bool traced;
 static struct trace_journal *journal, *journal_nested;
 static uint64_t *hashes; /* states that were looked at */
@@ -57,9 +60,10 @@ int points_step_out(int r)
 static struct ipcmap *open_traced(bool opening, struct trace_journal *j)
 {
 	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+	bool whole = points_step_all || j == journal_nested;
 	struct trace_plan plan = {.path = points_path,
 				  .len = j->len,
-				  .most = points_step_all ? 0 : SAMPLE_STEPS,
+				  .most = whole ? 0 : SAMPLE_STEPS,
 				  .in_steps = !points_step_all || j == journal_nested,
 				  .acked = &points->acked};
 	struct ipcmap *m;
@@ -206,8 +210,7 @@ bool points_look_at_journal(struct trace_journal *j, const struct states_plan *p
 {
 	*tried += select_states(j);
 	CU_ASSERT(!j->blind);
-	CU_ASSERT(!j->cut || !points_step_all);
-	points_total.instructions += j->n_steps;
+	CU_ASSERT(!j->cut || (!points_step_all && j == journal));
 	if (states_look(j, plan) == 0)
 		return true;
 	CU_FAIL("a state between two instructions is wrong");
@@ -230,7 +233,7 @@ static bool look_at(struct trace_journal *j, uint32_t *tried)
 
 /* ---- successors ---- */
 
-static bool succeed_from(uint32_t state, uint32_t *made, uint32_t *tried)
+static bool succeed_from(uint32_t state, struct points_row *row)
 {
 	const char *path = points_path, *name = points_name;
 	struct points_image im;
@@ -246,8 +249,10 @@ static bool succeed_from(uint32_t state, uint32_t *made, uint32_t *tried)
 	if (!good)
 		fprintf(stderr, "\n%s: a successor fails", points_scenario->name);
 	CU_ASSERT(good);
-	good = good && look_at(journal_nested, tried);
-	*made += journal_nested->n_states;
+	good = good && look_at(journal_nested, &row->nested_tried);
+	row->successors++;
+	row->nested_instructions += journal_nested->n_steps;
+	row->nested_states += journal_nested->n_states;
 	if (!good)
 		fprintf(stderr, "\n%s: this was a successor, from state %u\n",
 			points_scenario->name, state + 1);
@@ -261,13 +266,11 @@ static bool succeed_from(uint32_t state, uint32_t *made, uint32_t *tried)
  * From each place that makes states, once for each slot and kind of state; and from some of
  * each operation.
  */
-static void let_succeed(unsigned char **seen_at, uint32_t *made, uint32_t *tried)
+static void let_succeed(unsigned char **seen_at, struct points_row *row)
 {
 	uint32_t stride = journal->n_states / NESTED_ALL + 1;
 	unsigned char *seen;
 
-	if (!points_step_all)
-		return;
 	if (!*seen_at)
 		*seen_at = calloc(TRACE_KINDS, trace_text_len());
 	seen = *seen_at;
@@ -279,15 +282,33 @@ static void let_succeed(unsigned char **seen_at, uint32_t *made, uint32_t *tried
 		if ((s->payload || !first) && i % stride != stride / 2)
 			continue;
 		seen[place] = 1;
-		if (!succeed_from(i, made, tried))
+		if (!succeed_from(i, row))
 			return;
 	}
 }
 
+/* From a state in the middle of those of a kind that was taken least. */
+static void let_one_succeed(struct points_row *row)
+{
+	static uint32_t taken[TRACE_KINDS];
+	uint32_t n[TRACE_KINDS] = {0}, least = TRACE_KINDS, at = 0;
+
+	for (uint32_t i = 0; i < journal->n_states; i++)
+		n[journal->state[i].kind]++;
+	for (uint32_t k = 0; k < TRACE_KINDS; k++)
+		if (n[k] && (least == TRACE_KINDS || taken[k] < taken[least]))
+			least = k;
+	if (least == TRACE_KINDS)
+		return;
+	for (uint32_t left = n[least] / 2 + 1; left; at++)
+		left -= journal->state[at].kind == least;
+	taken[least]++;
+	succeed_from(at - 1, row);
+}
+
 /* ---- */
 
-static void operate(const struct points_image *start, bool second, uint32_t *tried,
-		    uint32_t *made, uint32_t *nested)
+static void operate(const struct points_image *start, bool second, struct points_row *row)
 {
 	static unsigned char *seen[2];
 	struct t_gate gate;
@@ -306,8 +327,27 @@ static void operate(const struct points_image *start, bool second, uint32_t *tri
 		t_kill(first);
 	if (!good)
 		CU_FAIL("the operation fails when it is traced");
-	if (good && look_at(journal, tried))
-		let_succeed(&seen[second], made, nested);
+	good = good && look_at(journal, &row->tried);
+	row->instructions += journal->n_steps;
+	row->states += journal->n_states;
+	if (good && points_step_all)
+		let_succeed(&seen[second], row);
+	else if (good && points_total.ran % NESTED_EACH == 0)
+		let_one_succeed(row);
+}
+
+/* For tests/step/table.py: a line for each operation. */
+static void write_row(const struct points_row *row)
+{
+	FILE *f = fopen(BUILD "/step.rows", "a");
+
+	if (f)
+		fprintf(f, "%s\t%llu\t%u\t%u\t%u\t%llu\t%u\t%u\n", points_scenario->name,
+			(unsigned long long)row->instructions, row->states, row->tried,
+			row->successors, (unsigned long long)row->nested_instructions,
+			row->nested_states, row->nested_tried);
+	if (!f || fclose(f))
+		perror(BUILD "/step.rows");
 }
 
 /* For tests/step/blocks.py: a line for each instruction, its address in the program. */
@@ -325,7 +365,10 @@ static void write_seen(void)
 struct trace_journal *points_journal(uint64_t len)
 {
 	if (!journal) {
-		points_step_all = getenv("STEP") && strcmp(getenv("STEP"), "all") == 0;
+		const char *what = getenv("STEP");
+
+		points_step_all = what && *what;
+		step_of = points_step_all && strcmp(what, "all") ? what : NULL;
 		if (points_step_all)
 			atexit(write_seen);
 		trace_seen = t_shared(trace_text_len());
@@ -341,28 +384,38 @@ struct trace_journal *points_journal(uint64_t len)
 
 void points_step_over(const struct points_image *start)
 {
-	uint32_t states, tried = 0, made = 0, nested = 0;
+	bool opening = points_scenario->opening;
+	struct points_row row = {0};
 
 	points_journal(start->len);
-	operate(start, false, &tried, &made, &nested);
-	states = journal->n_states;
-	if (points_step_all && !points_scenario->opening && states < TWICE_MAX) {
-		operate(start, true, &tried, &made, &nested);
-		states += journal->n_states;
+	if (step_of && !strstr(points_scenario->name, step_of))
+		return;
+	if (!points_step_all) {
+		operate(start, !opening && points_total.ran % 2, &row);
+	} else {
+		operate(start, false, &row);
+		if (!opening && row.states < TWICE_MAX)
+			operate(start, true, &row);
 	}
-	points_total.nested += nested;
-	points_report_states(states, tried);
-	if (made)
-		printf("; of successors %6u, %6u tried ", made, nested);
+	points_report(&row);
 }
 
-void points_report_states(uint32_t states, uint32_t tried)
+void points_report(const struct points_row *row)
 {
-	points_total.passed += states;
-	points_total.tried += tried;
-	points_done(points_scenario->name, states);
-	printf("\n    %-44s %6u states, %6u tried ", points_scenario->name, states, tried);
-	CU_ASSERT(states >= 1);
+	points_total.passed += row->states;
+	points_total.tried += row->tried;
+	points_total.instructions += row->instructions + row->nested_instructions;
+	points_total.successors += row->successors;
+	points_total.nested += row->nested_tried;
+	points_done(points_scenario->name, row->states);
+	printf("\n    %-44s %6u states, %6u tried ", points_scenario->name, row->states,
+	       row->tried);
+	if (row->successors)
+		printf("; of %u successors %6u, %6u tried ", row->successors,
+		       row->nested_states, row->nested_tried);
+	CU_ASSERT(row->states >= 1);
+	if (points_step_all)
+		write_row(row);
 }
 
 #else

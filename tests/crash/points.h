@@ -65,7 +65,8 @@ struct points_total {
 	uint32_t ran;
 	uint32_t passed; /* points, or states between instructions */
 	uint32_t tried;
-	uint32_t nested; /* kills of successors, or states that they made */
+	uint32_t successors;
+	uint32_t nested; /* kills of successors, or states of theirs that were tried */
 	uint64_t instructions;
 };
 extern struct points_total points_total;

@@ -8,7 +8,9 @@
 
 #define LEN (1u << 20)
 
-static const struct points_scenario create = {.name = "create"};
+static const struct points_scenario create = {.name = "create"},
+				     create_backed = {.name = "create, memory reserved"};
+static unsigned flags; /* of the creation */
 
 /* An attach says that its creator died, or finds it whole; a creator completes it. */
 static int child_after_creator(void *arg)
@@ -33,7 +35,7 @@ static int child_create(void *arg)
 	struct ipcmap *m;
 
 	points_watch(*(uint32_t *)arg);
-	return load_open(points_name, IPCMAP_CREATE, LEN, 1, &m);
+	return load_open(points_name, IPCMAP_CREATE | flags, LEN, 1, &m);
 }
 
 static void kill_everywhere(void)
@@ -49,8 +51,8 @@ static void kill_everywhere(void)
 	}
 	points_total.passed += n;
 	points_total.tried += n;
-	points_done(create.name, n);
-	printf("\n    %-44s %5u points, %4u tried ", create.name, n, n);
+	points_done(points_scenario->name, n);
+	printf("\n    %-44s %5u points, %4u tried ", points_scenario->name, n, n);
 	CU_ASSERT(n >= 8);
 }
 
@@ -61,7 +63,7 @@ static struct trace_journal *journal;
 static int child_create(void *arg)
 {
 	struct trace_plan plan = {
-		.path = points_path, .len = LEN, .most = points_step_all ? 0 : 4000,
+		.path = points_path, .len = LEN, .in_steps = !points_step_all,
 		.acked = &points->acked};
 	struct ipcmap *m;
 	int r;
@@ -69,7 +71,7 @@ static int child_create(void *arg)
 	(void)arg;
 	trace_begin(journal, &plan);
 	trace_on();
-	r = load_open(points_name, IPCMAP_CREATE, LEN, 1, &m);
+	r = load_open(points_name, IPCMAP_CREATE | flags, LEN, 1, &m);
 	trace_off();
 	return r;
 }
@@ -83,13 +85,15 @@ static void look(const struct trace_state *s)
 static void kill_everywhere(void)
 {
 	static const struct states_plan plan = {.look = look, .anew = true};
-	uint32_t tried = 0;
+	struct points_row row = {0};
 
 	points->acked = 0;
 	journal = points_journal(LEN);
 	CU_ASSERT_FATAL(points_run_slowly(child_create));
-	points_look_at_journal(journal, &plan, &tried);
-	points_report_states(journal->n_states, tried);
+	points_look_at_journal(journal, &plan, &row.tried);
+	row.instructions = journal->n_steps;
+	row.states = journal->n_states;
+	points_report(&row);
 }
 
 #else
@@ -102,10 +106,11 @@ static void kill_everywhere(void)
 
 #endif
 
-static void points__create(void)
+static void kill_creator(const struct points_scenario *scenario, unsigned with)
 {
 	points_begin();
-	points_scenario = &create;
+	points_scenario = scenario;
+	flags = with;
 	points_path = T_PATH;
 	points_name = points_path + strlen("/dev/shm");
 	unlink(points_path);
@@ -113,8 +118,19 @@ static void points__create(void)
 	unlink(points_path);
 }
 
+static void points__create(void)
+{
+	kill_creator(&create, 0);
+}
+
+static void points__create_backed(void)
+{
+	kill_creator(&create_backed, IPCMAP_RESERVE | IPCMAP_HUGE);
+}
+
 static CU_TestInfo tests[] = {
 	{"killed in a creation", points__create},
+	{"killed in a creation that reserves memory", points__create_backed},
 	CU_TEST_INFO_NULL,
 };
 

@@ -89,6 +89,25 @@ static void full_index(struct ipcmap *m)
 
 SCENARIO(index, "put, next index extent", full_index, put_aux, 4, .least = 60)
 
+/* Chains of three buckets; what goes lies in the first ones, and the rest moves forward. */
+static void long_chain(struct ipcmap *m)
+{
+	points_put_in_bucket(m, 15, 4, 12);
+	for (uint32_t i = 0; i < 4; i++) {
+		points->aux[i] = points_pick(m, 0, 15, 3);
+		points_put(m, points->aux[i], 40, 1);
+		points_note(points->aux[i], (int)i);
+	}
+	points_put_in_bucket(m, 15, 3, 20);
+}
+
+static int del_aux(struct ipcmap *m, uint32_t i)
+{
+	return points_del(m, points->aux[i]);
+}
+
+SCENARIO(trim, "del, chain made shorter", long_chain, del_aux, 4, .least = 20)
+
 static CU_TestInfo tests[] = {
 	{"killed in a split", points__split},
 	{"killed in a split with a chain", points__split_chain},
@@ -97,6 +116,7 @@ static CU_TestInfo tests[] = {
 	{"killed in growing a longer chain", points__overflow_more},
 	{"killed in a change of heads", points__head},
 	{"killed in growing the index", points__index},
+	{"killed in making a chain shorter", points__trim},
 	CU_TEST_INFO_NULL,
 };
 

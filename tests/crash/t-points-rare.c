@@ -21,13 +21,16 @@ static uint64_t leap(void)
 	return im_os_real.now() + now;
 }
 
-static int compact(struct ipcmap *m, unsigned flags)
+static int compact(struct ipcmap *m, unsigned flags, int (*progress)(void *, uint64_t, uint64_t))
 {
 	struct ipcmap_compact_options how = IPCMAP_COMPACT_INIT;
 	static struct im_os os;
+	unsigned asked = 0;
 	int r;
 
 	how.flags = flags;
+	how.progress = progress;
+	how.arg = &asked;
 	os = im_os_real;
 	os.now = leap;
 	im_os = &os;
@@ -40,13 +43,13 @@ static int compact(struct ipcmap *m, unsigned flags)
 static int compact_all(struct ipcmap *m, uint32_t i)
 {
 	(void)i;
-	return compact(m, 0);
+	return compact(m, 0, NULL);
 }
 
 static int compact_expired(struct ipcmap *m, uint32_t i)
 {
 	(void)i;
-	return compact(m, IPCMAP_COMPACT_EXPIRED);
+	return compact(m, IPCMAP_COMPACT_EXPIRED, NULL);
 }
 
 /*
@@ -79,6 +82,42 @@ static void some_expired(struct ipcmap *m)
 }
 
 SCENARIO(expired, "compact, the expired only", some_expired, compact_expired, 1, .least = 60)
+
+static void two_sparse_shards(struct ipcmap *m)
+{
+	for (uint32_t i = 1; i <= 240; i++) {
+		points_note(i, -1);
+		T_MUST(points_store(m, i, i % 40 == 5 ? 5000 : 500, 1, i % 3 ? 0 : 1) == 0);
+	}
+	for (uint32_t i = 1; i <= 240; i++)
+		if (i % 3 && i % 5)
+			T_MUST(points_del(m, i) == 0);
+	t_sleep_ms(60);
+}
+
+/* Stops when it is asked for the third time. */
+static int stop_soon(void *arg, uint64_t done, uint64_t of)
+{
+	unsigned *asked = arg;
+
+	return ++*asked == 3 || done > of;
+}
+
+static int go_on(void *arg, uint64_t done, uint64_t of)
+{
+	(void)arg;
+	return done > of;
+}
+
+static int compact_twice(struct ipcmap *m, uint32_t i)
+{
+	int r = compact(m, 0, i ? go_on : stop_soon);
+
+	return i ? r : r != IPCMAP_INTERRUPTED;
+}
+
+SCENARIO(shards, "compact, stopped and begun again, two shards", two_sparse_shards,
+	 compact_twice, 2, .shards = 2, .least = 100)
 
 /* ---- the dead in heads ---- */
 
@@ -200,6 +239,7 @@ SCENARIO(share, "snapshot, no room for all versions", much_published, publish_mo
 static CU_TestInfo tests[] = {
 	{"killed in putting overflow buckets together", points__overflows},
 	{"killed in a compaction of the expired", points__expired},
+	{"killed in a compaction of two shards", points__shards},
 	{"killed in clearing the dead of heads", points__heads},
 	{"killed in a split of far keys", points__split_far},
 	{"killed in a put that keeps a life", points__keep_life},

@@ -46,9 +46,11 @@ static int publish_next(struct ipcmap *m, uint32_t i)
 
 static int roll_back(struct ipcmap *m, uint32_t i)
 {
+	uint64_t version;
+
 	(void)i;
 	points_step_in();
-	return points_step_out(ipcmap_snapshot_rollback(m, "table", 0, NULL));
+	return points_step_out(ipcmap_snapshot_rollback(m, "table", 0, &version));
 }
 
 static int drop(struct ipcmap *m, uint32_t i)

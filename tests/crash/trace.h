@@ -110,6 +110,14 @@ struct trace_journal *points_journal(uint64_t len);
 bool points_run_slowly(int (*fn)(void *arg));
 bool points_look_at_journal(struct trace_journal *j, const struct states_plan *plan,
 			    uint32_t *tried);
-void points_report_states(uint32_t states, uint32_t tried);
+/* What was seen of an operation. */
+struct points_row {
+	uint64_t instructions;
+	uint32_t states, tried;
+	uint32_t successors;
+	uint64_t nested_instructions; /* of its successors, all of them */
+	uint32_t nested_states, nested_tried;
+};
+void points_report(const struct points_row *row);
 
 #endif

@@ -10,11 +10,14 @@
 #include "crash.h"
 #include "header.h"
 #include "load.h"
+#include "pin.h"
 #include "../starved/starve.h"
 #include "../unit/kit.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #if defined(IM_CHECK) && IM_CHECK
 #define HAVE_POINTS 1
@@ -78,6 +81,11 @@ static void replay(const char *corpus, const char *path, enum fz_way way, uint32
 static void hostile__bytes_do_no_harm(void)
 {
 	replay(CORPUS("segment"), T_PATH, FZ_HOSTILE, T_AMOUNT(1, 1, 20));
+}
+
+static void hostile__bytes_that_change_all_the_time_do_no_harm(void)
+{
+	replay(CORPUS("segment"), T_PATH, FZ_SCRIBBLE, T_AMOUNT(3, 3, 50));
 }
 
 static void hostile__arguments_leave_a_sound_map(void)
@@ -219,10 +227,54 @@ static int first_put_with_a_wrong_count(void *arg)
 	return 0;
 }
 
+/* Behind the end of a directory the next shard's begins. */
+static int first_put_behind_the_end(void *arg)
+{
+	struct ipcmap *m = kit_made(arg, KIT_MIB, 0, 2);
+	uint32_t *next = im_map_dir(m, 1);
+	char key[2] = "a";
+
+	while (kit_shard_of(m, key, 1) != 0)
+		key[0]++;
+	m->shards[0].n_index = m->dir_cap;
+	T_MUST(next == im_map_dir(m, 0) + m->dir_cap && *next == 0);
+	T_MUST(kit_put(m, key, "v") == IPCMAP_CORRUPT && *next == 0);
+	ipcmap_close(m);
+	return 0;
+}
+
 static void hostile__count_of_index_extents_is_bounded(void)
 {
 	CU_ASSERT(t_ok(t_run(compact_with_a_wrong_count, (void *)(uintptr_t)T_NAME)));
 	CU_ASSERT(t_ok(t_run(first_put_with_a_wrong_count, (void *)(uintptr_t)T_NAME)));
+	CU_ASSERT(t_ok(t_run(first_put_behind_the_end, (void *)(uintptr_t)T_NAME)));
+	t_clean_up();
+}
+
+/* Where a touched entry was copied to and where it lay could overlap. */
+static int touch_where_fill_is_too_low(void *arg)
+{
+	static const unsigned char val[400];
+	struct ipcmap *m = with_keys(arg, 0);
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	struct fmt_extent *head;
+	int r;
+
+	T_MUST(ipcmap_put(m, "a", 1, val, sizeof(val), NULL) == 0);
+	head = &m->seg->table[m->shards[0].head[FMT_HOT]];
+	how.ttl_ns = IPCMAP_TTL_NONE;
+	for (uint32_t fill = 0; fill <= 400; fill += 16) {
+		head->fill = fill;
+		r = ipcmap_touch(m, "a", 1, &how);
+		T_MUST(r == 0 || r == IPCMAP_CORRUPT || r == IPCMAP_NOTFOUND);
+	}
+	ipcmap_close(m);
+	return 0;
+}
+
+static void hostile__touched_entry_may_overlap_itself(void)
+{
+	CU_ASSERT(t_ok(t_run(touch_where_fill_is_too_low, (void *)(uintptr_t)T_NAME)));
 	t_clean_up();
 }
 
@@ -237,6 +289,8 @@ static void change_list(const char *point)
 		return;
 	if (what == 0)
 		list->store[0].at = UINT64_C(1) << 45;
+	else if (what == 4)
+		list->store[0].at = UINT64_MAX - 2; /* before the segment, as an address */
 	else if (what == 1)
 		list->store[0].at |= 2;
 	else if (what == 2)
@@ -247,7 +301,7 @@ static void change_list(const char *point)
 
 static int put_with_a_list_that_changes(void *arg)
 {
-	for (what = 0; what < 4; what++) {
+	for (what = 0; what < 5; what++) {
 		struct ipcmap *m = with_keys(arg, 10);
 
 		list = &m->shards[0].redo;
@@ -265,6 +319,167 @@ static int put_with_a_list_that_changes(void *arg)
 static void hostile__redo_list_is_bounded_as_it_is_stored(void)
 {
 	CU_ASSERT(t_ok(t_run(put_with_a_list_that_changes, (void *)(uintptr_t)T_NAME)));
+	t_clean_up();
+}
+
+static struct fmt_shard *shard;
+static const char *where;
+
+static void take_buckets_away(const char *point)
+{
+	if (strcmp(point, where) == 0)
+		shard->geometry = 0;
+}
+
+static int write_while_buckets_vanish(void *arg)
+{
+	static const char *const points[] = {"put.stored", "del.stored", "split.copied",
+					     "redo.disarmed"};
+
+	for (size_t i = 0; i < ARRAY_LEN(points); i++) {
+		struct ipcmap *m = with_keys(arg, 151); /* 16 buckets hold 152 before a split */
+		uint64_t geometry;
+
+		shard = &m->shards[0];
+		geometry = shard->geometry;
+		where = points[i];
+		im_crash_hook = take_buckets_away;
+		kit_put(m, "a", "v");
+		shard->geometry = geometry;
+		kit_put(m, "b", "v");
+		shard->geometry = geometry;
+		ipcmap_del(m, "a", 1);
+		shard->geometry = geometry;
+		ipcmap_compact(m, NULL, NULL);
+		im_crash_hook = NULL;
+		ipcmap_close(m);
+	}
+	return 0;
+}
+
+/* Their number was loaded again, and its logarithm taken, after it was found not to be 0. */
+static void hostile__number_of_buckets_may_vanish(void)
+{
+	CU_ASSERT(t_ok(t_run(write_while_buckets_vanish, (void *)(uintptr_t)T_NAME)));
+	t_clean_up();
+}
+
+static struct im_area area;
+
+static void bring_back(const char *point)
+{
+	if (strcmp(point, "keep.leaving") != 0)
+		return;
+	for (uint32_t i = 0; i < area.n_kept; i++)
+		if (area.kept[i].state == FMT_KEPT_LEAVING)
+			area.kept[i].state = FMT_KEPT;
+}
+
+static struct ipcmap *with_versions(const char *name, uint64_t limit, unsigned n)
+{
+	const struct ipcmap_pair p = {"a", 1, "1", 1};
+	struct ipcmap *m = kit_made(name, limit, limit, 1);
+
+	for (unsigned i = 0; i < n; i++)
+		T_MUST(ipcmap_snapshot_publish(m, "t", &p, 1, NULL, NULL, 0) == 0);
+	im_area_of(m->seg, &area);
+	return m;
+}
+
+static int drop_versions_that_come_back(void *arg)
+{
+	const struct ipcmap_pair p = {"a", 1, "1", 1};
+	struct ipcmap *m = with_versions(arg, KIT_MIB, FMT_KEEP);
+
+	alarm(INPUT_SEC);
+	im_crash_hook = bring_back;
+	ipcmap_snapshot_publish(m, "t", &p, 1, NULL, NULL, 0);
+	ipcmap_snapshot_drop(m, "t");
+	im_crash_hook = NULL;
+	ipcmap_close(m);
+	return 0;
+}
+
+/* They were made to leave, one by one, until none was there. */
+static void hostile__versions_that_come_back_leave_once(void)
+{
+	CU_ASSERT(t_ok(t_run(drop_versions_that_come_back, (void *)(uintptr_t)T_NAME)));
+	t_clean_up();
+}
+
+static struct im_area in_file; /* the area in the segment's file */
+static uint32_t change_at, points_seen;
+
+/* Another process changes the versions while a repair looks at them. */
+static void change_versions(const char *point)
+{
+	if (strcmp(point, "read.version") != 0 && strcmp(point, "read.length") != 0)
+		return;
+	if (points_seen++ != change_at)
+		return;
+	for (uint32_t i = 0; i < in_file.n_kept; i++) {
+		struct fmt_kept *v = &in_file.kept[i];
+
+		if (what == 0)
+			v->len = UINT64_MAX - 7;
+		else if (what == 1)
+			v->table = UINT32_MAX;
+		else if (what == 2)
+			v->first = UINT32_MAX - 1;
+	}
+	for (uint32_t i = 0; i < in_file.n_tables && what == 3; i++)
+		memset(in_file.tables[i].name, 'n', sizeof(in_file.tables[i].name));
+}
+
+/* One repair for each point, at which the change is made, until there is no such point. */
+static void repair_with_changes(const char *name, const void *was, size_t len)
+{
+	struct ipcmap_repair_options how = IPCMAP_REPAIR_INIT;
+	struct ipcmap_repair sum;
+
+	how.flags = IPCMAP_REPAIR_DRY_RUN;
+	points_seen = 1;
+	for (change_at = 0; change_at < points_seen; change_at++) {
+		int r;
+
+		memcpy(in_file.tables, was, len);
+		points_seen = 0;
+		im_crash_hook = change_versions;
+		r = ipcmap_repair(name, &how, &sum);
+		im_crash_hook = NULL;
+		T_MUST(r == 0 || r == IPCMAP_CORRUPT);
+		T_MUST(points_seen >= FMT_KEEP && change_at < 10000);
+	}
+	memcpy(in_file.tables, was, len);
+}
+
+/* So many tables that versions have pages to themselves: repair stores to none of them. */
+static int repair_what_changes(void *arg)
+{
+	struct ipcmap *m = with_versions(arg, 16 * KIT_MIB, FMT_KEEP);
+	size_t file_len = m->seg->len, len = (size_t)((char *)area.pins - (char *)area.tables);
+	int fd = open(m->seg->name, O_RDWR);
+	struct im_seg seen = *m->seg;
+	void *was = malloc(len);
+
+	T_MUST(was && fd >= 0);
+	seen.base = mmap(NULL, file_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	T_MUST(seen.base != MAP_FAILED && close(fd) == 0);
+	seen.user = seen.base + (m->seg->user - m->seg->base);
+	im_area_of(&seen, &in_file);
+	ipcmap_close(m);
+	memcpy(was, in_file.tables, len);
+	for (what = 0; what < 4; what++)
+		repair_with_changes(arg, was, len);
+	free(was);
+	munmap(seen.base, file_len);
+	return 0;
+}
+
+/* What repair had judged it loaded again, a length and a table's number among it. */
+static void hostile__repair_looks_at_bytes_that_change(void)
+{
+	CU_ASSERT(t_ok(t_run(repair_what_changes, (void *)(uintptr_t)T_NAME)));
 	t_clean_up();
 }
 #endif
@@ -340,6 +555,7 @@ static void hostile__words_do_no_harm(void)
 
 static CU_TestInfo tests[] = {
 	{"whatever the bytes of a segment are, no call does harm", hostile__bytes_do_no_harm},
+	{"nor when they change all the time", hostile__bytes_that_change_all_the_time_do_no_harm},
 	{"whatever the arguments are, the map is sound", hostile__arguments_leave_a_sound_map},
 	{"files to load are read or refused, and come back from a dump",
 	 hostile__files_to_load_do_no_harm},
@@ -350,7 +566,11 @@ static CU_TestInfo tests[] = {
 	{"the count of index extents is bounded", hostile__count_of_index_extents_is_bounded},
 #if HAVE_POINTS
 	{"a redo list is bounded as it is stored", hostile__redo_list_is_bounded_as_it_is_stored},
+	{"the number of buckets may vanish", hostile__number_of_buckets_may_vanish},
+	{"versions that come back leave once", hostile__versions_that_come_back_leave_once},
+	{"repair looks at bytes that change", hostile__repair_looks_at_bytes_that_change},
 #endif
+	{"a touched entry may overlap itself", hostile__touched_entry_may_overlap_itself},
 	{"more pairs than there can be are too many", hostile__number_of_pairs_is_too_big},
 	CU_TEST_INFO_NULL,
 };

@@ -184,6 +184,8 @@ FAULTS = {
                                 'Q', 1 << 32),
     'key': lambda seg, f: put(f, seg.entries[0][1].parts, 'B', seg.entries[0][2][0] ^ 1),
     'state': lambda seg, f: add(seg, f, seg.word_at(seg.shards[some_shard(seg)[0]].first), 'Q', 1),
+    'version': lambda seg, f: add(seg, f, seg.shard_at(some_shard(seg)[0]) + 128, 'Q', 1 << 47),
+    'floor': lambda seg, f: add(seg, f, seg.shard_at(some_shard(seg)[0]) + 16, 'Q', 1 << 46),
     'queued': lambda seg, f: add(seg, f, 3968 + 24, 'I', 1),
     'image': lambda seg, f: add(seg, f, seg.h.extent_off + seg.versions[0].first * seg.len + 16,
                                 'I', 1),

@@ -155,7 +155,7 @@ head -c 20000 /dev/urandom | m put large
 m del large
 agree 'snapshot tables'
 
-for fault in entries link tag books key state queued image; do
+for fault in entries link tag books key state version floor queued image; do
 	broken "$fault" 1
 done
 broken header 3

@@ -481,6 +481,10 @@ class Segment:
             for _ in range(s.free_n):
                 e = self.use(e, f'to be freed by shard {i}').next
         self.walk_index(i, log)
+        if s.version >= 1 << 47:
+            self.say(f'shard {i}: the next version is {s.version}')
+        if s.floor > s.version:
+            self.say(f'shard {i}: cleared up to {s.floor}, the next version is {s.version}')
         for e in log:
             x = self.extents[e]
             live, named = self.books.get(e, (0, 0))

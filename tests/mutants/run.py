@@ -211,7 +211,8 @@ def command(run):
 
 def first_failure(text):
     """The sentence of the first test that failed; None."""
-    at = re.search(r"FAILED\n|^FAILED  (.*)$|^golden: (?!\d+ passed)(.*)$", text, re.M)
+    at = re.search(r"FAILED\n|^FAILED  (.*)$|"
+                   r"^golden: (?!\d+ passed|\d+ files as expected, 0 not)(.*)$", text, re.M)
     if not at:
         return None
     if at.group(1) or at.group(2):

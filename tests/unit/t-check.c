@@ -103,6 +103,9 @@ static void check__finds_wrong_totals(void)
 	PLANTED(s->live, s->live + 16, "log.I3");
 	PLANTED(s->large, s->large - 4096, "large.I2");
 	PLANTED(s->version, 5, "write.I2");
+	PLANTED(s->version, FMT_VERSION_MASK, "its next version");
+	PLANTED(s->version, (UINT64_C(1) << 47), "its next version");
+	PLANTED(s->floor, s->version + 1, "been cleared up to");
 	PLANTED(s->tail, s->tail + 16, "room.I3");
 	PLANTED(s->n_ovf, s->n_ovf + 1, "index.I4");
 	PLANTED(s->floor, 100, "write.I1");

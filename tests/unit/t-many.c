@@ -4,6 +4,8 @@
  */
 #include "kit.h"
 
+#include "crash.h"
+
 #include <pthread.h>
 
 static struct ipcmap *m;
@@ -259,6 +261,56 @@ static void del_prefix__while_others_write(void)
 	kit_gone(m);
 }
 
+#if defined(IM_CHECK) && IM_CHECK
+
+/* Not inline, for the reason of kit_shard_of(). */
+__attribute__((noinline)) static uint64_t hash_of(const void *key, size_t len)
+{
+	return im_hash(m->hash_seed, key, len);
+}
+
+static char again[3][16];
+
+/* The first key of a bucket was deleted: the others, which the scan has shown, are put again. */
+static void put_again(const char *point)
+{
+	uint64_t held = im_tls.held;
+
+	if (strcmp(point, "op.left") != 0)
+		return;
+	im_crash_hook = NULL;
+	im_tls.held = 0; /* as another process would */
+	for (unsigned i = 0; i < 3; i++)
+		if (ipcmap_exists(m, again[i], strlen(again[i])) == 1)
+			CU_ASSERT(kit_put(m, again[i], "new") == 0);
+	im_tls.held = held;
+}
+
+static void del_prefix__leaves_what_was_put_again(void)
+{
+	unsigned n = 0, left = 0;
+	uint64_t deleted;
+
+	m = kit_made(T_NAME, KIT_MIB, 0, 1);
+	for (uint64_t i = 0; n < 3; i++) {
+		struct kit_key k = kit_key(i);
+
+		if (hash_of(k.text, k.len) & 15)
+			continue;
+		memcpy(again[n], k.text, sizeof(k.text));
+		CU_ASSERT(kit_put(m, again[n++], "old") == 0);
+	}
+	im_crash_hook = put_again;
+	CU_ASSERT(del_prefix("k", &deleted) == 0 && deleted == 1);
+	im_crash_hook = NULL;
+	for (unsigned i = 0; i < 3; i++)
+		left += kit_is(m, again[i], "new");
+	CU_ASSERT(left == 2 && kit_entries(m) == 2);
+	kit_gone(m);
+}
+
+#endif
+
 /* The short ways to the hash give what the library says. */
 static void many__hashes_agree(void)
 {
@@ -290,6 +342,9 @@ static CU_TestInfo tests[] = {
 	{"del_prefix: large values and long keys", del_prefix__of_large_values_and_long_keys},
 	{"del_prefix refuses bad arguments", del_prefix__refuses_bad_arguments},
 	{"del_prefix while others write", del_prefix__while_others_write},
+#if defined(IM_CHECK) && IM_CHECK
+	{"del_prefix leaves what was put again", del_prefix__leaves_what_was_put_again},
+#endif
 	{"the ways to a hash agree", many__hashes_agree},
 	CU_TEST_INFO_NULL,
 };

@@ -628,6 +628,8 @@ static void repair__refuses_what_cannot_be_made_right(void)
 {
 	const int line = __LINE__;
 	const char *name = t_name(line), *path = t_path(line);
+	struct ipcmap_options create = IPCMAP_OPTIONS_INIT;
+	struct ipcmap *m;
 	struct ipcmap_repair s;
 	struct fmt_header was;
 	struct hand f;
@@ -653,9 +655,11 @@ static void repair__refuses_what_cannot_be_made_right(void)
 	f.h->checksum = im_header_checksum(f.h);
 	CU_ASSERT(repair(name, 0, &s) == IPCMAP_MISMATCH);
 	*f.h = was;
+	create.flags = IPCMAP_CREATE;
 	f.h->magic = 0; /* wiped, since creators use no extents */
+	CU_ASSERT(ipcmap_open(name, &create, &m) == IPCMAP_NOTMAP);
 	CU_ASSERT(repair(name, IPCMAP_REPAIR_DRY_RUN, &s) == 0 && s.kept == KEYS * 4 / 5);
-	f.h->space.fresh = 0; /* its creator died, as it seems */
+	memset(&f.h->space, 0, sizeof(f.h->space)); /* its creator died, as it seems */
 	CU_ASSERT(repair(name, 0, &s) == IPCMAP_NOTMAP);
 	*f.h = was;
 	CU_ASSERT(repair(name, 99, &s) == IPCMAP_INVALID &&

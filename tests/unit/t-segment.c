@@ -202,7 +202,7 @@ static void segment__attach_while_it_is_being_created_says_so(void)
 static int die_in_build(struct im_seg *seg)
 {
 	memset(seg->user, 0x5a, seg->user_len);
-	seg_take(seg, FMT_NO_EXTENT);
+	seg->table[0].word = fmt_word(FMT_LOG, 1, 1);
 	raise(SIGKILL);
 	return 0;
 }
@@ -290,6 +290,36 @@ static void segment__failed_build_removes_the_file(void)
 	how.max = UINT64_C(1) << 40; /* 4 G references of 16 bytes */
 	CU_ASSERT(try_create(path, &how) == -EINVAL);
 	CU_ASSERT(access(path, F_OK) < 0);
+}
+
+/* Killed just before it, a creator leaves the same; but it uses no extent. */
+static void segment__wiped_magic_is_not_built_over(void)
+{
+	const char *path = T_PATH;
+	struct im_seg_create how = seg_how();
+	struct im_seg *seg = seg_made(path, NULL);
+	struct im_wait wait = seg_wait(seg, 100);
+	uint64_t magic = 0, word;
+	uint32_t ext;
+	int fd;
+
+	CU_ASSERT(im_space_take(seg, FMT_NO_EXTENT, &wait, &ext, &word) == 0);
+	memset(im_seg_extent(seg, ext), 'k', 8);
+	im_seg_detach(seg); /* all are free again */
+	fd = open(path, O_RDWR);
+	CU_ASSERT_FATAL(fd >= 0 && pwrite(fd, &magic, sizeof(magic), 0) == sizeof(magic));
+	CU_ASSERT(try_create(path, &how) == -EBADF && strstr(text, "no magic number"));
+	CU_ASSERT(try_attach(path, 0) == -EBADF && strstr(text, "no magic number"));
+	magic = FMT_MAGIC;
+	CU_ASSERT(pwrite(fd, &magic, sizeof(magic), 0) == sizeof(magic));
+	seg = NULL;
+	CU_ASSERT_FATAL(im_seg_attach(path, 0, NULL, &seg) == 0);
+	CU_ASSERT(memcmp(im_seg_extent(seg, ext), "kkkkkkkk", 8) == 0);
+	im_seg_detach(seg);
+	magic = 0;
+	CU_ASSERT(pwrite(fd, &magic, sizeof(magic), 0) == sizeof(magic));
+	CU_ASSERT(im_seg_unlink(path, &why) == 0 && access(path, F_OK) < 0);
+	close(fd);
 }
 
 static void segment__files_of_others_are_not_built_over(void)
@@ -713,6 +743,8 @@ static CU_TestInfo tests[] = {
 #endif
 	{"a failed build removes the file", segment__failed_build_removes_the_file},
 	{"files of others are not built over", segment__files_of_others_are_not_built_over},
+	{"a segment whose magic was wiped is not built over",
+	 segment__wiped_magic_is_not_built_over},
 	{"a file being built over is not called a stranger's",
 	 segment__file_being_built_over_is_not_called_a_strangers},
 	{"builders of a half-made file wait for each other",

@@ -102,6 +102,49 @@ static void stats__armed_list_counts_as_stored(void)
 	kit_gone(m);
 }
 
+#if defined(IM_CHECK) && IM_CHECK
+#include "crash.h"
+
+static unsigned disturbed;
+
+/* The list is another one after each reading's start, and says what no list ever said. */
+static void write_on(const char *point)
+{
+	struct fmt_shard *s = &m->shards[0];
+
+	if (strcmp(point, "read.books") != 0)
+		return;
+	disturbed++;
+	s->redo.seq += 2;
+	s->redo.store[0].at = (uint64_t)((unsigned char *)&s->entries - m->seg->base);
+	s->redo.store[0].val = UINT64_MAX;
+	s->redo.n = 1;
+}
+
+/* After so many readings the last one was taken as it was. */
+static void stats__shard_written_all_the_time_has_its_own_figures(void)
+{
+	struct ipcmap_stat s, quiet;
+
+	m = kit_made(T_NAME, KIT_MIB, 0, 1);
+	for (uint64_t i = 0; i < 30; i++) {
+		struct kit_key k = kit_key(i);
+
+		CU_ASSERT(ipcmap_put(m, k.text, k.len, "value", 5, NULL) == 0);
+	}
+	quiet = kit_stat(m);
+	m->shards[0].redo.seq++;
+	im_crash_hook = write_on;
+	CU_ASSERT(kit_entries(m) == 30);
+	s = kit_stat(m);
+	im_crash_hook = NULL;
+	m->shards[0].redo.seq++;
+	CU_ASSERT(disturbed > 2 && s.entries == 30 && s.live_len == quiet.live_len);
+	CU_ASSERT(s.large_len == quiet.large_len && s.overflows == quiet.overflows);
+	kit_gone(m);
+}
+#endif
+
 #define THREADS 4
 #define EACH 20000
 
@@ -146,6 +189,10 @@ static CU_TestInfo tests[] = {
 	{"stat counts what was done", stats__count_what_was_done},
 	{"stat's lengths add up", stats__lengths_add_up},
 	{"an armed list counts as stored", stats__armed_list_counts_as_stored},
+#if defined(IM_CHECK) && IM_CHECK
+	{"a shard written all the time has its own figures",
+	 stats__shard_written_all_the_time_has_its_own_figures},
+#endif
 	{"threads lose no counts", stats__threads_lose_no_counts},
 	CU_TEST_INFO_NULL,
 };
