@@ -97,6 +97,44 @@ IPCMAP_API int ipcmap_snapshot_newer(const struct ipcmap_snapshot *snap)
 	return snap && im_load_acq(snap->current) != snap->was;
 }
 
+IPCMAP_API int ipcmap_snapshot_refresh(struct ipcmap *map, const char *table,
+				       struct ipcmap_snapshot **snap)
+{
+	struct ipcmap_snapshot *now;
+	int r;
+
+	if (!map || bad_name(table) || !snap)
+		return IPCMAP_INVALID;
+	if (*snap && !ipcmap_snapshot_newer(*snap))
+		return 0;
+	r = im_view_open(map, table, 0, &now);
+	if (r)
+		return r;
+	if (*snap)
+		im_view_close(*snap);
+	*snap = now;
+	return 1;
+}
+
+IPCMAP_API int ipcmap_snapshot_holders(struct ipcmap *map,
+				       int (*each)(void *arg,
+						   const struct ipcmap_snapshot_holder *holder),
+				       void *arg)
+{
+	if (!map || !each)
+		return IPCMAP_INVALID;
+	return im_snapshot_holders(map, each, arg);
+}
+
+IPCMAP_API int ipcmap_snapshot_wait(struct ipcmap *map, const char *table, uint64_t version,
+				    uint64_t deadline_ns, uint64_t *ret_version)
+{
+	if (!map || bad_name(table))
+		return IPCMAP_INVALID;
+	return im_snapshot_wait(map, table, version,
+				deadline_ns ? deadline_ns : map->deadline_ns, ret_version);
+}
+
 IPCMAP_API int ipcmap_snapshot_list(struct ipcmap *map,
 				    int (*each)(void *arg,
 						const struct ipcmap_snapshot_info *info),

@@ -10,6 +10,7 @@
 #include "image.h"
 #include "keep.h"
 #include "space.h"
+#include "value.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -73,7 +74,22 @@ static void check_bytes(struct checker *c, uint32_t slot, const struct im_kept *
 
 	if (!bytes)
 		return;
-	for (uint64_t at = 0; at < v->len && ext < seg->n_extents; at += seg->extent_len) {
+	if (v->stored) {
+		const struct im_value packed = {
+			.seg = seg,
+			.chain = {.first = ext, .last = v->last, .n = v->n},
+			.len = (uint32_t)v->stored,
+			.packed = true,
+		};
+
+		if (im_value_copy(&packed, bytes, v->len)) {
+			found(c, "keep.I5: version slot %u does not unpack", slot);
+			free(bytes);
+			return;
+		}
+	}
+	for (uint64_t at = 0; !v->stored && at < v->len && ext < seg->n_extents;
+	     at += seg->extent_len) {
 		im_copy_racy(bytes + at, im_seg_extent(seg, ext),
 			     min_u64(seg->extent_len, v->len - at));
 		ext = im_load32_rlx(&seg->table[ext].next);
@@ -109,7 +125,7 @@ static bool check_chain(struct checker *c, uint32_t slot, const struct im_kept *
 		    fmt_word_state(im_load_rlx(&seg->table[ext].word)) != FMT_PIECE)
 			break;
 	}
-	if (ext == v->last && n == v->n && v->len > ((uint64_t)n - 1) << seg->extent_shift)
+	if (ext == v->last && n == v->n && im_kept_bytes(v) > ((uint64_t)n - 1) << seg->extent_shift)
 		return true;
 	found(c, "keep.I1: version slot %u: its chain is not whole", slot);
 	return false;
@@ -164,6 +180,8 @@ static void check_table(struct checker *c, uint32_t table)
 	if (slot >= im_keep_top(a) || !im_keep_read(a, slot, &v) || v.state != FMT_KEPT ||
 	    v.table != table || v.version != fmt_current_version(current))
 		found(c, "keep.I3: table %u: its current version is not there", table);
+	else if (v.stored)
+		found(c, "keep.I5: table %u: its current version is compressed", table);
 	if (fmt_current_version(current) != im_load_rlx(&t->last))
 		found(c, "snapshot.I2: table %u: the current version is not the last", table);
 	if (!t->name[0] || t->name[sizeof(t->name) - 1])

@@ -209,7 +209,7 @@ struct fmt_snaps {
 	uint32_t lock;
 	uint32_t kept_top; /* versions from here on were never used; only rises */
 	uint32_t pin_top;  /* pins likewise; raised by compare-and-swap */
-	uint32_t reserved0;
+	uint32_t made;	   /* bell: an entry got a name */
 	uint64_t takeovers;
 	uint64_t reserved1[5];
 	struct fmt_redo redo;
@@ -221,10 +221,13 @@ struct fmt_table {
 	uint8_t name[64];  /* zero-padded; changes only while current is 0 */
 	uint64_t current;  /* slot:16 (low) | version:48; 0: no version, the entry is free */
 	uint64_t last;	   /* highest version that was ever current; survives the table */
-	uint64_t reserved[6];
+	uint32_t bell;	   /* bell: current or the name changed */
+	uint32_t reserved0;
+	uint64_t reserved[5];
 };
 static_assert(sizeof(struct fmt_table) == 128, "two lines");
 static_assert(offsetof(struct fmt_table, current) == 64, "what workers poll");
+static_assert(offsetof(struct fmt_table, bell) == 80, "layout");
 
 enum fmt_kept_state {
 	FMT_KEPT_FREE = 0,
@@ -244,9 +247,10 @@ struct fmt_kept {
 	uint32_t keys;
 	uint32_t table; /* FMT_NO_TABLE: of one that was dropped */
 	uint32_t state;
-	uint64_t reserved;
+	uint64_t stored; /* bytes of its image compressed, core/codec.h; 0: as it is */
 };
 static_assert(sizeof(struct fmt_kept) == 64, "one line");
+static_assert(offsetof(struct fmt_kept, stored) == 56, "layout");
 #define FMT_NO_TABLE UINT32_MAX
 
 /* An owner holds the version whose first extent has this word. Void when the owner is dead. */

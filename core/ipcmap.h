@@ -781,7 +781,8 @@ struct ipcmap_pair {
  * the table finds the old version or the new one. The last 8 versions stay for
  * ipcmap_snapshot_rollback(), and those that processes hold for as long as they do. When the
  * versions need more than half of the map's limit together, old ones that nobody holds go,
- * the oldest first; the current ones stay.
+ * the oldest first; the current ones stay. A version that is replaced while nobody holds it is
+ * stored compressed from then on, if that takes less memory.
  *
  * Return:  0; INVALID (a key twice, or of a wrong length); TOOBIG at 4 GiB; FULL: what is
  *          current or held leaves no room, @why has the holders' process ids, or there are as
@@ -802,7 +803,8 @@ IPCMAP_API int ipcmap_snapshot_publish(struct ipcmap *map, const char *table,
  *
  * What is opened does not change. Opening a version that this process holds already costs
  * nothing more. A process that is stopped, or forgets to close, keeps that version's memory;
- * one that dies does not. A read-only attach copies the version into memory of its own.
+ * one that dies does not. A read-only attach copies the version into memory of its own; so
+ * does any attach an old version that is stored compressed, which it then does not hold.
  *
  * Return:  0; NOTFOUND: no such table, or the version is not kept any more; BUSY: it was
  *          replaced 16 times meanwhile; NOMEM; DEADLOCK in a signal handler; INVALID; CORRUPT.
@@ -878,6 +880,20 @@ IPCMAP_API uint64_t ipcmap_snapshot_count(const struct ipcmap_snapshot *snap);
  */
 IPCMAP_API int ipcmap_snapshot_newer(const struct ipcmap_snapshot *snap);
 
+/**
+ * ipcmap_snapshot_refresh() - go over to the current version if it is another one
+ * @table: whose; the one @snap was opened with
+ * @snap:  in: NULL, or what is held, which is closed when another is opened; out: what is held
+ *
+ * On failure @snap stays as it was, and usable.
+ *
+ * Return: 1: another version is held than before; 0: nothing changed; else as for
+ *         ipcmap_snapshot_open(): NOTFOUND also when the table was dropped.
+ * Cost:   one load when there is none. All else as for ipcmap_snapshot_open().
+ */
+IPCMAP_API int ipcmap_snapshot_refresh(struct ipcmap *map, const char *table,
+				       struct ipcmap_snapshot **snap);
+
 /* A version as ipcmap_snapshot_list() shows it. */
 struct ipcmap_snapshot_info {
 	char table[IPCMAP_TABLE_MAX + 1];
@@ -907,6 +923,58 @@ IPCMAP_API int ipcmap_snapshot_list(struct ipcmap *map,
 				    int (*each)(void *arg,
 						const struct ipcmap_snapshot_info *info),
 				    void *arg);
+
+/* A process that holds a version, as ipcmap_snapshot_holders() shows it. */
+struct ipcmap_snapshot_holder {
+	char table[IPCMAP_TABLE_MAX + 1];
+	uint64_t version;
+	uint64_t time;    /* of that version's publication, seconds since 1970 */
+	uint64_t pid;     /* of the process as it saw itself, and its name: for display only */
+	char comm[17];
+	uint8_t current;  /* 1: it holds the current version */
+	uint8_t kept;     /* 0: the version is only there for its holders */
+};
+
+/**
+ * ipcmap_snapshot_holders() - which processes hold which versions
+ * @each: anything but 0 ends the list and is returned; called outside any lock
+ *
+ * By table, version and process. Who has held an old version for long is stopped, or forgot to
+ * open the newer one. Holders of a table that was dropped are not shown.
+ *
+ * Return:  0; what @each returned; NOMEM; INVALID.
+ * Memory:  less than 0.2 MiB from malloc(), freed before return; @holder is valid during the
+ *          callback.
+ * Cost:    O(versions * holders), a system call for each. All else as for
+ *          ipcmap_snapshot_list().
+ */
+IPCMAP_API int ipcmap_snapshot_holders(
+	struct ipcmap *map, int (*each)(void *arg, const struct ipcmap_snapshot_holder *holder),
+	void *arg);
+
+/**
+ * ipcmap_snapshot_wait() - sleep until a table's current version is another one
+ * @version:     the one that the caller has; 0: none, and a table that is not there is waited
+ *               for
+ * @deadline_ns: how long to wait at most; 0: the handle's default; NOWAIT; FOREVER
+ * @ret_version: the current version, 0 when the table was dropped; may be NULL
+ *
+ * Versions that were current in between are not told: open the current one, and wait with its
+ * number. A publisher that is killed after its version became current may leave the waiters
+ * asleep for up to 0.25 s; so may one that was built with a library of before this call. A
+ * read-only attach looks 50 times a second.
+ *
+ * Return:  0; BUSY at the deadline; INTERRUPTED, within 0.25 s of ipcmap_interrupt();
+ *          MISMATCH: a repaired segment took the place of this one; INVALID.
+ * Memory:  nothing is allocated.
+ * Threads: any thread, any process; takes no lock. Any number may wait.
+ * Signals: async-signal-safe; a handler that returns does not end the wait. Fork: usable in
+ *          the child at once.
+ * Crash:   no trace: at most one needless system call of the next publisher.
+ * Cost:    O(tables) for each look; four looks a second while it sleeps.
+ */
+IPCMAP_API int ipcmap_snapshot_wait(struct ipcmap *map, const char *table, uint64_t version,
+				    uint64_t deadline_ns, uint64_t *ret_version);
 
 /**
  * ipcmap_snapshot_rollback() - publish the content of an older version again
@@ -1086,7 +1154,8 @@ IPCMAP_API int ipcmap_inspect_extents(struct ipcmap *map, struct ipcmap_extent_c
  * @map: may be NULL
  *
  * Calls that wait at this moment, in any thread and through any handle of the attachment,
- * return INTERRUPTED within 5 ms. Those that begin later do not.
+ * return INTERRUPTED within 5 ms, ipcmap_snapshot_wait() within 0.25 s. Those that begin later
+ * do not.
  *
  * Memory:  nothing is allocated.
  * Threads: any thread; other processes do not notice.

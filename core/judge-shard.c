@@ -352,7 +352,8 @@ static int salvage(struct judge *j)
 static void make_whole(struct judge *j)
 {
 	struct fmt_shard *s = j->s;
-	bool was_armed = im_load_rlx(&s->redo.seq) & 1, on;
+	bool was_armed = im_load_rlx(&s->redo.seq) & 1, on = false;
+	bool was_free = !im_load32_rlx(&s->lock), had_group = im_load32_rlx(&s->group);
 	struct im_op op;
 
 	if (im_redo_list_finish(j->seg, &s->redo)) {
@@ -376,6 +377,9 @@ static void make_whole(struct judge *j)
 		im_verdict_say(j->v, "shard %u: a group cannot be completed", j->shard);
 		j->v->wrong++;
 	}
+	/* a free lock leaves no group, but one whose first shard this is, all of it stored */
+	if (was_free && had_group && !(on && im_group_is_first(&op)))
+		j->v->wrong++;
 	if (!im_group_is_first(&op))
 		im_store32_rlx(&s->group, 0); /* as its end would */
 }

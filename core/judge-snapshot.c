@@ -13,6 +13,7 @@
 #include "keep.h"
 #include "pin.h"
 #include "redo.h"
+#include "value.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -89,7 +90,19 @@ int im_judge_image_bytes(const struct im_verdict *v, uint32_t slot, struct im_im
 	if (!ret->p)
 		return IPCMAP_NOMEM;
 	ext = k.first.extent;
-	for (uint64_t at = 0; at < k.len && ext < seg->n_extents; at += seg->extent_len) {
+	if (k.stored) {
+		const struct im_value packed = {
+			.seg = seg,
+			.chain = {.first = ext, .last = k.last, .n = k.n},
+			.len = (uint32_t)k.stored,
+			.packed = true,
+		};
+
+		if (im_value_copy(&packed, ret->p, k.len))
+			memset(ret->p, 0, k.len); /* no image is */
+	}
+	for (uint64_t at = 0; !k.stored && at < k.len && ext < seg->n_extents;
+	     at += seg->extent_len) {
 		im_copy_racy(ret->p + at, im_seg_extent(seg, ext),
 			     min_u64(seg->extent_len, k.len - at));
 		ext = im_load32_rlx(&seg->table[ext].next);
@@ -136,7 +149,7 @@ static const char *judge_version(struct im_verdict *v, const struct im_area *a, 
 
 	if (!im_keep_read(a, slot, k) || !k->version || k->table >= a->n_tables ||
 	    im_load_rlx(&a->seg->table[k->first.extent].word) != k->first.word ||
-	    k->len <= (uint64_t)(k->n - 1) << a->seg->extent_shift ||
+	    im_kept_bytes(k) <= (uint64_t)(k->n - 1) << a->seg->extent_shift ||
 	    !im_judge_chain(v, k->first.extent, k->last, k->n))
 		return "its extents are not whole, or not its own";
 	if (k->version > im_load_rlx(&a->tables[k->table].last))

@@ -26,6 +26,7 @@
  *  keep.I2  every LARGE extent of FMT_WHO_SNAP is the first of a version.
  *  keep.I3  current is 0 or names a KEPT version of its table.
  *  keep.I4  versions from kept_top on are FREE.
+ *  keep.I5  a version with stored bytes unpacks from them to its image; no current one has any.
  * Broken on purpose: I1, I2 by the lock's owner: a version being freed is LEAVING until its
  * extents are free.
  * Checked by: check-snapshot.c.
@@ -38,6 +39,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+
+/* LZ4 makes at most 255 bytes of one: nobody is to make room for what cannot be. */
+#define PACKS_BEST 256u
 
 /* Versions may have half of the limit. */
 #define SHARE 2u
@@ -80,7 +84,8 @@ bool im_keep_read(const struct im_area *a, uint32_t slot, struct im_kept *ret)
 	ret->time = im_load_rlx(&v->time);
 	ret->n = im_load32_rlx(&v->n);
 	ret->keys = im_load32_rlx(&v->keys);
-	/* ord(keep): FREE, then fields of the next version. Pairs with fill_in(). */
+	ret->stored = im_load_rlx(&v->stored);
+	/* ord(keep): FREE, then fields of the next version. Pairs with im_keep_fill(). */
 	im_read_barrier();
 	if ((im_load32_acq(&v->state) == FMT_KEPT_FREE && ret->state != FMT_KEPT_FREE) ||
 	    !is_same(v, ret)) {
@@ -90,9 +95,39 @@ bool im_keep_read(const struct im_area *a, uint32_t slot, struct im_kept *ret)
 	room = (uint64_t)ret->n << a->seg->extent_shift;
 	return im_seg_has_extent(a->seg, ret->first.extent) &&
 	       im_seg_has_extent(a->seg, ret->last) && ret->n && ret->n <= a->seg->n_extents &&
-	       ret->len <= room && ret->len <= UINT32_MAX &&
+	       im_kept_bytes(ret) <= room && ret->stored <= ret->len && ret->len <= UINT32_MAX &&
+	       (!ret->stored || ret->len / PACKS_BEST <= ret->stored) &&
 	       fmt_word_state(ret->first.word) == FMT_LARGE &&
 	       fmt_word_who(ret->first.word) == FMT_WHO_SNAP;
+}
+
+void im_keep_fill(struct fmt_kept *v, const struct im_kept *from)
+{
+	/* ord(keep): FREE, then the fields of the next version. Pairs with im_keep_read(). */
+	im_write_barrier();
+	im_store_rlx(&v->version, from->version);
+	im_store_rlx(&v->word, from->first.word);
+	im_store_rlx(&v->len, from->len);
+	im_store_rlx(&v->time, from->time);
+	im_store32_rlx(&v->first, from->first.extent);
+	im_store32_rlx(&v->last, from->last);
+	im_store32_rlx(&v->n, from->n);
+	im_store32_rlx(&v->keys, from->keys);
+	im_store32_rlx(&v->table, from->table);
+	im_store_rlx(&v->stored, from->stored);
+}
+
+/*
+ * No list was stored meanwhile; or the same one is armed as before the walk before: whoever
+ * missed a version in that walk finds it in this one, since the new place was KEPT by then.
+ */
+bool im_keep_walked(const struct im_area *a, uint64_t was, uint64_t *seq)
+{
+	uint64_t last = *seq;
+
+	im_read_barrier();
+	*seq = was;
+	return im_load_acq(&a->s->redo.seq) == was && (!(was & 1) || was == last);
 }
 
 bool im_keep_is_current(const struct im_area *a, uint32_t slot, const struct im_kept *v)

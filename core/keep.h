@@ -19,8 +19,15 @@ struct im_keep {
 struct im_kept {
 	struct im_held first;
 	uint64_t version, len, time;
+	uint64_t stored; /* bytes of the image compressed; 0: as it is */
 	uint32_t last, n, keys, table, state;
 };
+
+/* Bytes in its extents. */
+im_inline uint64_t im_kept_bytes(const struct im_kept *v)
+{
+	return v->stored ? v->stored : v->len;
+}
 
 im_inline uint64_t fmt_current(uint64_t version, uint32_t slot)
 {
@@ -52,6 +59,17 @@ void im_keep_leave(struct im_keep *k);
  */
 bool im_keep_read(const struct im_area *a, uint32_t slot, struct im_kept *ret);
 
+/*
+ * A walk over the pool without the lock may miss a version that is stored compressed just now
+ * (snapshot-pack.c). @seq is 1 before the first walk; true: the walk counts, else walk again.
+ * @was is what im_keep_seq() said before the walk.
+ */
+im_inline uint64_t im_keep_seq(const struct im_area *a)
+{
+	return im_load_acq(&a->s->redo.seq);
+}
+bool im_keep_walked(const struct im_area *a, uint64_t was, uint64_t *seq);
+
 /* Versions below this were used. */
 uint32_t im_keep_top(const struct im_area *a);
 
@@ -71,6 +89,9 @@ int im_keep_room(struct im_keep *k, uint32_t n, const struct im_why *why);
 
 /* Drop the oldest version that is neither current nor held: false, there is none. */
 bool im_keep_drop_one(struct im_keep *k);
+
+/* The fields of a FREE version, all but its state. */
+void im_keep_fill(struct fmt_kept *v, const struct im_kept *from);
 
 /* A free place in the pool, after im_keep_room(). */
 uint32_t im_keep_free_slot(struct im_keep *k);

@@ -20,6 +20,7 @@
  */
 #include "snapshot.h"
 
+#include "bell.h"
 #include "clean.h"
 #include "crash.h"
 #include "image.h"
@@ -46,6 +47,8 @@ struct job {
 	uint64_t version; /* out; when restoring, its number */
 	uint64_t time;	  /* when restoring: of its publication */
 	bool restoring;
+	bool named;	/* its entry got its name just now */
+	uint32_t table; /* its entry; n_tables: not known yet */
 };
 
 static void start(struct job *j, struct ipcmap *m, const char *name, const struct im_why *why)
@@ -57,6 +60,7 @@ static void start(struct job *j, struct ipcmap *m, const char *name, const struc
 	im_op_init(m, &j->op, 0);
 	im_op_shard(&j->op, 0);
 	im_keep_init(m, &j->k, &j->op.wait);
+	j->table = j->k.a.n_tables;
 }
 
 /* ---- tables ---- */
@@ -124,6 +128,7 @@ static int entry_of(struct job *j, uint32_t *ret_table)
 	if (*ret_table == a->n_tables)
 		return im_why(j->why, IPCMAP_FULL, "there are %u tables already", a->n_tables);
 	give_name(&j->k, *ret_table, words);
+	j->named = true;
 	return 0;
 }
 
@@ -177,21 +182,6 @@ static int fill(struct job *j)
 	return r ? r : IPCMAP_BUSY;
 }
 
-static void fill_in(const struct job *j, struct fmt_kept *v, uint32_t table, uint64_t word)
-{
-	/* ord(keep): FREE, then the fields of the next version. Pairs with im_keep_read(). */
-	im_write_barrier();
-	im_store_rlx(&v->version, j->version);
-	im_store_rlx(&v->word, word);
-	im_store_rlx(&v->len, j->rec.val_len);
-	im_store_rlx(&v->time, j->restoring ? j->time : im_os_wall());
-	im_store32_rlx(&v->first, j->rec.chain.first);
-	im_store32_rlx(&v->last, j->rec.chain.last);
-	im_store32_rlx(&v->n, j->rec.chain.n);
-	im_store32_rlx(&v->keys, j->keys);
-	im_store32_rlx(&v->table, table);
-}
-
 static int switch_over(struct job *j, uint32_t table)
 {
 	uint64_t word = fmt_word(FMT_LARGE, FMT_WHO_SNAP, fmt_word_gen(j->word));
@@ -199,12 +189,23 @@ static int switch_over(struct job *j, uint32_t table)
 	uint32_t slot = im_keep_free_slot(&j->k);
 	struct fmt_redo *r = &j->k.a.s->redo;
 	struct im_seg *seg = j->m->seg;
+	struct im_kept v;
 
 	if (slot == j->k.a.n_kept)
 		return IPCMAP_BUSY; /* im_keep_room() saw one */
 	if (!j->restoring)
 		j->version = im_load_rlx(&t->last) + 1;
-	fill_in(j, &j->k.a.kept[slot], table, word);
+	v = (struct im_kept){
+		.first = {.extent = j->rec.chain.first, .word = word},
+		.version = j->version,
+		.len = j->rec.val_len,
+		.time = j->restoring ? j->time : im_os_wall(),
+		.last = j->rec.chain.last,
+		.n = j->rec.chain.n,
+		.keys = j->keys,
+		.table = table,
+	};
+	im_keep_fill(&j->k.a.kept[slot], &v);
 	crash("snapshot.ready");
 	im_redo_list_start(r);
 	im_redo_list_word(r, j->rec.chain.first, j->word, word);
@@ -227,13 +228,27 @@ static int publish_locked(struct job *j)
 
 	if (r == 0)
 		r = entry_of(j, &table);
-	if (r == 0)
+	if (r == 0) {
+		j->table = table;
 		r = switch_over(j, table);
+	}
 	if (r == 0) {
 		im_keep_trim(&j->k, table, false);
 		im_keep_tidy(&j->k);
 	}
 	return r;
+}
+
+/* Wake who waits for a version (snapshot-wait.c); not under the lock. */
+static void ring(const struct job *j)
+{
+	const struct im_area *a = &j->k.a;
+
+	crash("snapshot.ring");
+	if (j->named)
+		im_bell_ring(&a->s->made);
+	if (j->table < a->n_tables)
+		im_bell_ring(&a->tables[j->table].bell);
 }
 
 static int store(struct job *j, const unsigned char *bytes, uint64_t len, uint32_t keys)
@@ -252,7 +267,10 @@ static int store(struct job *j, const unsigned char *bytes, uint64_t len, uint32
 	if (r == 0) {
 		r = publish_locked(j);
 		im_keep_leave(&j->k);
+		ring(j);
 	}
+	if (r == 0 && !j->restoring)
+		im_snapshot_pack(j->m, &j->k, j->table, j->version);
 	if (r)
 		im_large_drop(j->m->seg, &j->rec);
 	return r;
@@ -315,8 +333,7 @@ int im_snapshot_restore_name(struct ipcmap *m, const char *table, uint64_t last)
 
 /* ---- rolling back, dropping ---- */
 
-/* The highest version below the current one that can be opened; 0: none. */
-static uint64_t one_before(const struct im_area *a, uint32_t table)
+static uint64_t look_before(const struct im_area *a, uint32_t table)
 {
 	uint64_t now = fmt_current_version(im_load_acq(&a->tables[table].current)), best = 0;
 	uint32_t top = im_keep_top(a);
@@ -329,6 +346,19 @@ static uint64_t one_before(const struct im_area *a, uint32_t table)
 			best = v.version;
 	}
 	return best;
+}
+
+/* The highest version below the current one that can be opened; 0: none. */
+static uint64_t one_before(const struct im_area *a, uint32_t table)
+{
+	uint64_t was, seq = 1, version;
+	unsigned i = 0;
+
+	do {
+		was = im_keep_seq(a);
+		version = look_before(a, table);
+	} while (!im_keep_walked(a, was, &seq) && ++i < ROUNDS_MAX);
+	return version;
 }
 
 int im_snapshot_rollback(struct ipcmap *m, const char *table, uint64_t version,
@@ -376,10 +406,12 @@ int im_snapshot_drop(struct ipcmap *m, const char *table)
 		crash("snapshot.dropped");
 		im_keep_trim(&j.k, t, true);
 		im_keep_tidy(&j.k);
+		j.table = t;
 	} else {
 		r = IPCMAP_NOTFOUND;
 	}
 	im_keep_leave(&j.k);
+	ring(&j);
 	im_op_done(&j.op);
 	return r;
 }

@@ -14,7 +14,7 @@
  * A read-only attach can store no pin. It copies the version into memory of its own, and looks
  * at the word of the first extent after it: that rises before any of them is used again. The
  * same is done when there is no free pin, no owner slot, or no room for a mapping, so opening
- * does not fail for a cap.
+ * does not fail for a cap; and for an old version that is stored compressed.
  *
  * Fork. A child inherits the mappings, but the pins are the parent's, and go when the parent
  * closes them or dies. So a child pins anew: each call on a view compares the token of this
@@ -35,6 +35,7 @@
 #include "crash.h"
 #include "large.h"
 #include "life.h"
+#include "value.h"
 
 #include <stdlib.h>
 
@@ -72,23 +73,47 @@ static bool is_named(const struct im_area *a, uint32_t table, const char *name)
 	       memcmp(have, name, strlen(name)) == 0;
 }
 
+/* Which version of @table that can be opened has the number; n_kept: none. */
+static uint32_t walk(const struct im_area *a, uint32_t table, uint64_t version)
+{
+	uint32_t top = im_keep_top(a);
+
+	for (uint32_t slot = 0; slot < top; slot++) {
+		crash("read.walk");
+		if (im_load32_acq(&a->kept[slot].state) == FMT_KEPT &&
+		    im_load32_rlx(&a->kept[slot].table) == table &&
+		    im_load_rlx(&a->kept[slot].version) == version)
+			return slot;
+	}
+	return a->n_kept;
+}
+
+static uint32_t slot_of(const struct im_area *a, uint32_t table, uint64_t version)
+{
+	uint64_t was, seq = 1;
+	uint32_t slot;
+	unsigned i = 0;
+
+	do {
+		was = im_keep_seq(a);
+		slot = walk(a, table, version);
+	} while (slot == a->n_kept && !im_keep_walked(a, was, &seq) && ++i < TRIES);
+	return slot;
+}
+
 /* The place of a version of @table, with its fields: 0; IPCMAP_NOTFOUND; AGAIN. */
 static int find_version(const struct im_area *a, uint32_t table, uint64_t version,
 			uint32_t *ret_slot, struct im_kept *ret)
 {
 	/* ord(switch): the version's fields and its bytes were stored before. */
 	uint64_t current = im_load_acq(&a->tables[table].current);
-	uint32_t top = im_keep_top(a), slot = fmt_current_slot(current);
+	uint32_t slot = fmt_current_slot(current);
 
 	if (!current)
 		return AGAIN; /* dropped since its name was found */
 	if (version && fmt_current_version(current) != version)
-		for (slot = 0; slot < top; slot++)
-			if (im_load32_acq(&a->kept[slot].state) == FMT_KEPT &&
-			    im_load32_rlx(&a->kept[slot].table) == table &&
-			    im_load_rlx(&a->kept[slot].version) == version)
-				break;
-	if (slot >= top)
+		slot = slot_of(a, table, version);
+	if (slot >= im_keep_top(a))
 		return version ? IPCMAP_NOTFOUND : IPCMAP_CORRUPT;
 	*ret_slot = slot;
 	if (!im_keep_read(a, slot, ret))
@@ -151,16 +176,29 @@ static void destroy(struct ipcmap_snapshot *v)
 /* ---- opening ---- */
 
 /* Into memory of our own; the word of the first extent says whether that was right. */
+static int copy_bytes(const struct im_seg *seg, const struct im_kept *k, unsigned char *to)
+{
+	const struct im_value packed = {
+		.seg = seg,
+		.chain = {.first = k->first.extent, .last = k->last, .n = k->n},
+		.len = (uint32_t)k->stored,
+		.packed = true,
+	};
+
+	if (k->stored)
+		return im_value_copy(&packed, to, k->len);
+	return im_large_copy(seg, &packed.chain, 0, to, k->len);
+}
+
 static int copy(struct ipcmap_snapshot *v, const struct im_area *a, const struct im_kept *k)
 {
-	struct fmt_chain c = {.first = k->first.extent, .last = k->last, .n = k->n};
 	struct im_seg *seg = a->seg;
 	int r;
 
 	v->copy = malloc(k->len + 8);
 	if (!v->copy)
 		return IPCMAP_NOMEM;
-	r = im_large_copy(seg, &c, 0, v->copy, k->len);
+	r = copy_bytes(seg, k, v->copy);
 	im_read_barrier();
 	if (im_load_acq(&seg->table[k->first.extent].word) != k->first.word)
 		r = AGAIN;
@@ -214,7 +252,7 @@ static int make(struct ipcmap *m, const struct im_area *a, uint32_t slot,
 	v->was = fmt_current(k->version, slot);
 	v->deadline_ns = m->deadline_ns;
 	v->refs = 1;
-	r = m->seg->rdonly ? -EROFS : im_owner_ready(m->seg);
+	r = m->seg->rdonly || k->stored ? -EROFS : im_owner_ready(m->seg);
 	if (r == 0)
 		r = hold(v, a, k);
 	if (r && r != AGAIN && r != -EUCLEAN && r != -EDEADLK)

@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cmd-dump.c - ipcmap dump: write all entries, for load or for other stores
- *
- * A file gets its name only when it is complete, and replaces an older one then, so nobody
- * ever finds half a dump. What is no plain file, a pipe or a device, is written directly.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "attach.h"
 #include "bdb.h"
 #include "cmd.h"
+#include "file.h"
 #include "out.h"
 
 enum { FORMAT = OPT_OWN, PREFIX, INFO, MAPSIZE };
@@ -118,83 +112,6 @@ static int put_entry(void *arg, const struct ipcmap_item *it)
 	return failed(d);
 }
 
-/* ---- the file ---- */
-
-static struct {
-	char *path; /* links followed */
-	char *temp; /* beside it; NULL: written directly, or done */
-} out_file;
-
-static void remove_temp(void)
-{
-	if (out_file.temp)
-		unlink(out_file.temp);
-}
-
-static void on_signal(int sig)
-{
-	remove_temp();
-	signal(sig, SIG_DFL);
-	raise(sig);
-}
-
-static FILE *open_temp(mode_t mode)
-{
-	static const int sigs[] = {SIGHUP, SIGINT, SIGTERM};
-	mode_t mask = umask(0);
-	int fd;
-
-	umask(mask);
-	if (asprintf(&out_file.temp, "%s.XXXXXX", out_file.path) < 0)
-		die_nomem();
-	fd = mkstemp(out_file.temp);
-	if (fd < 0) {
-		out_file.temp = NULL;
-		return NULL;
-	}
-	for (size_t i = 0; i < sizeof sigs / sizeof *sigs; i++)
-		if (signal(sigs[i], on_signal) == SIG_IGN)
-			signal(sigs[i], SIG_IGN);
-	atexit(remove_temp);
-	/* who may not read the map may not read what was in it */
-	if (fchmod(fd, mode & 0666 & ~mask)) {
-		close(fd);
-		return NULL;
-	}
-	return fdopen(fd, "w");
-}
-
-static FILE *open_file(const char *path, mode_t mode)
-{
-	bool there, link;
-	struct stat st;
-	int fd;
-
-	there = stat(path, &st) == 0;
-	link = !there && lstat(path, &st) == 0; /* to a file that is still to be made */
-	if (link || (there && !S_ISREG(st.st_mode))) {
-		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode & 0666);
-		return fd < 0 ? NULL : fdopen(fd, "w");
-	}
-	out_file.path = realpath(path, NULL);
-	if (!out_file.path && !(out_file.path = strdup(path)))
-		die_nomem();
-	return open_temp(mode);
-}
-
-/* All written: the file gets its name. 0 or an errno. */
-static int finish_file(struct dump *d)
-{
-	errno = EIO;
-	if (fclose(d->file) && !d->err)
-		d->err = errno;
-	if (!d->err && out_file.temp && rename(out_file.temp, out_file.path))
-		d->err = errno;
-	if (!d->err)
-		out_file.temp = NULL;
-	return d->err;
-}
-
 /* ---- all of it ---- */
 
 static void put_header(struct dump *d, uint64_t mapsize)
@@ -269,7 +186,7 @@ static int run(struct args *a)
 	if (rc < 0)
 		return say_error(name, NULL, 0, rc), BAD;
 	d.default_ttl = s.ttl_ns != IPCMAP_TTL_NONE;
-	if (path && strcmp(path, "-") != 0 && !(d.file = open_file(path, s.mode))) {
+	if (path && strcmp(path, "-") != 0 && !(d.file = file_start(path, s.mode))) {
 		say(name, "%s: %s", path, strerror(errno));
 		return BAD;
 	}
@@ -280,7 +197,7 @@ static int run(struct args *a)
 		return say_error(name, NULL, 0, rc), BAD;
 	if (d.bdb)
 		put_text(&d, "DATA=END\n");
-	if (d.file && finish_file(&d)) {
+	if (d.file && (d.err = file_finish(d.file, d.err))) {
 		say(name, "%s: %s", path, strerror(d.err));
 		return BAD;
 	}

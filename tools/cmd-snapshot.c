@@ -1,29 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cmd-snapshot.c - ipcmap snapshot: publish sets of keys whole, list them, read, go back
+ * cmd-snapshot.c - ipcmap snapshot: sets of keys that are published whole, in versions
  *
- * What is to be published is read whole before the map is opened: a source that is broken
- * half way publishes nothing.
+ * Its parts with more to them have files of their own: snap-source.c reads what is published,
+ * snap-diff.c, snap-export.c and snap-watch.c.
  */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "attach.h"
-#include "cmd.h"
-#include "out.h"
+#include "snap.h"
 #include "table.h"
 
-enum { FORMAT = OPT_OWN };
+enum { FORMAT = OPT_OWN, SEPARATOR, VERSION, SINCE, COUNT, HOLDERS };
 
 static const struct opt opts[] = {
-	{FORMAT, "format", "F", "publish: dir, env (key=value lines), jsonl; guessed if not given"},
+	{FORMAT, "format", "F",
+	 "publish: dir, env (key=value lines), json, jsonl; export: dir, json, jsonl"},
+	{SEPARATOR, "separator", "S", "publish: between the names of nested JSON objects (.)"},
+	{VERSION, "version", "V", "export: this version, not the current one"},
+	{SINCE, "since", "V", "watch: as if version V were the last one seen"},
+	{COUNT, "count", "N", "watch: end after N lines"},
+	{HOLDERS, "holders", NULL, "ls: the processes that hold versions"},
+	{'f', "force", NULL, "drop: do not ask"},
 	OPT_ROW_JSON,
 	OPT_ROW_CODE,
 	OPT_ROW_TIMEOUT,
@@ -31,16 +32,9 @@ static const struct opt opts[] = {
 	OPT_END,
 };
 
-/* ---- what to publish ---- */
+/* ---- for the other files ---- */
 
-struct set {
-	const char *source; /* for complaints */
-	struct ipcmap_pair *pairs;
-	size_t n, cap;
-};
-
-/* Takes over both, which are from malloc(). */
-static void add(struct set *s, void *key, size_t key_len, void *val, size_t val_len)
+void set_add(struct set *s, const void *key, size_t key_len, const void *val, size_t val_len)
 {
 	if (s->n == s->cap) {
 		s->cap = s->cap ? s->cap * 2 : 64;
@@ -51,198 +45,21 @@ static void add(struct set *s, void *key, size_t key_len, void *val, size_t val_
 	s->pairs[s->n++] = (struct ipcmap_pair){key, key_len, val, val_len};
 }
 
-static void *copy(const void *bytes, size_t len)
+static int add_pair(void *arg, const struct ipcmap_pair *p)
 {
-	void *p = text_encode(TEXT_RAW, bytes, len);
-
-	if (!p)
-		die_nomem();
-	return p;
+	set_add(arg, p->key, p->key_len, p->val, p->val_len);
+	return 0;
 }
 
-static char *read_all(FILE *file, size_t *ret_len)
+void set_of(struct set *s, struct ipcmap_snapshot *snap)
 {
-	size_t cap = 65536, len = 0, n;
-	char *buf = malloc(cap);
-
-	while (buf && (n = fread(buf + len, 1, cap - len, file)) > 0) {
-		len += n;
-		if (len == cap)
-			buf = realloc(buf, cap *= 2);
-	}
-	if (!buf)
-		die_nomem();
-	*ret_len = len;
-	if (!ferror(file))
-		return buf;
-	free(buf);
-	return NULL;
-}
-
-/* A regular file of the directory; symbolic links count as what they lead to. */
-static bool add_file(struct set *s, int dir, const char *name)
-{
-	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
-	struct stat st;
-	char *bytes;
-	size_t len;
-
-	if (!file || fstat(fd, &st) < 0) {
-		say(s->source, "%s: %s", name, strerror(errno));
-		if (file)
-			fclose(file);
-		return false;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		fclose(file);
-		return true;
-	}
-	bytes = read_all(file, &len);
-	if (!bytes)
-		say(s->source, "%s: %s", name, strerror(errno));
-	else
-		add(s, copy(name, strlen(name)), strlen(name), bytes, len);
-	fclose(file);
-	return bytes != NULL;
-}
-
-static bool read_dir(struct set *s)
-{
-	DIR *dir = opendir(s->source);
-	struct dirent *e;
-	bool ok = true;
-
-	if (!dir) {
-		say(s->source, "%s", strerror(errno));
-		return false;
-	}
-	while (ok && (e = readdir(dir)))
-		if (e->d_name[0] != '.')
-			ok = add_file(s, dirfd(dir), e->d_name);
-	closedir(dir);
-	return ok;
-}
-
-/* NULL, or what is wrong. Empty lines and those that begin with # are skipped. */
-static const char *env_line(struct set *s, const char *line, size_t len)
-{
-	const char *eq = memchr(line, '=', len);
-	size_t key_len = eq ? (size_t)(eq - line) : 0;
-
-	if (!len || *line == '#')
-		return NULL;
-	if (!eq)
-		return "no = in it";
-	if (!key_len)
-		return "no key before the =";
-	add(s, copy(line, key_len), key_len, copy(eq + 1, len - key_len - 1),
-	    len - key_len - 1);
-	return NULL;
-}
-
-/* The bytes of one of the pair name, name_b64. */
-static void *field(const json_t *obj, const char *name, const char *name_b64, size_t *ret_len)
-{
-	const json_t *text = json_object_get(obj, name);
-	const json_t *b64 = json_object_get(obj, name_b64);
-	char *json;
-
-	if (!text == !b64)
-		return NULL;
-	if (b64)
-		return json_is_string(b64)
-			       ? text_decode(TEXT_BASE64, json_string_value(b64), ret_len)
-			       : NULL;
-	if (json_is_string(text)) {
-		*ret_len = json_string_length(text);
-		return copy(json_string_value(text), *ret_len);
-	}
-	json = json_compact(text);
-	*ret_len = json ? strlen(json) : 0;
-	return json;
-}
-
-static const char *json_line(struct set *s, const char *line, size_t len)
-{
-	json_error_t error;
-	size_t key_len = 0, val_len = 0;
-	void *key, *val;
-	json_t *obj;
-
-	if (strspn(line, " \t\r") == len)
-		return NULL;
-	obj = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-	if (!json_is_object(obj)) {
-		json_decref(obj);
-		return "not a JSON object";
-	}
-	key = field(obj, "key", "key_b64", &key_len);
-	val = field(obj, "value", "value_b64", &val_len);
-	json_decref(obj);
-	if (key && key_len && val) {
-		add(s, key, key_len, val, val_len);
-		return NULL;
-	}
-	free(key);
-	free(val);
-	return key_len ? "no value or value_b64 that is one" : "no key or key_b64 that is one";
-}
-
-static bool read_lines(struct set *s, FILE *file, const char *format)
-{
-	bool json = format && strcmp(format, "jsonl") == 0;
-	char *line = NULL;
-	size_t cap = 0, number = 0;
-	const char *wrong = NULL;
-	ssize_t got;
-
-	while (!wrong && (errno = 0, got = getline(&line, &cap, file)) >= 0) {
-		size_t len = (size_t)got;
-
-		if (len && line[len - 1] == '\n')
-			line[--len] = '\0';
-		if (!format && len && *line != '#') {
-			/* an object's brace is seldom the first letter of a key */
-			json = *line == '{';
-			format = "guessed";
-		}
-		number++;
-		wrong = json ? json_line(s, line, len) : env_line(s, line, len);
-	}
-	if (wrong)
-		say(s->source, "line %zu: %s", number, wrong);
-	else if (!feof(file))
-		say(s->source, "%s", wrong = strerror(errno));
-	free(line);
-	return !wrong;
-}
-
-static bool read_source(struct set *s, const char *format)
-{
-	bool is_stdin = strcmp(s->source, "-") == 0, ok;
-	struct stat st;
-	FILE *file;
-
-	if ((format && strcmp(format, "dir") == 0) ||
-	    (!format && !is_stdin && stat(s->source, &st) == 0 && S_ISDIR(st.st_mode)))
-		return read_dir(s);
-	file = is_stdin ? stdin : fopen(s->source, "re");
-	if (!file) {
-		say(s->source, "%s", strerror(errno));
-		return false;
-	}
-	if (is_stdin)
-		s->source = "standard input";
-	ok = read_lines(s, file, format);
-	if (file != stdin)
-		fclose(file);
-	return ok;
+	*s = (struct set){0};
+	ipcmap_snapshot_each(snap, add_pair, s);
 }
 
 /* ---- the verbs ---- */
 
-static const char *take_table(struct args *a)
+const char *snap_table(struct args *a)
 {
 	const char *table = args_take(a, "TABLE");
 	size_t len = strlen(table);
@@ -253,8 +70,16 @@ static const char *take_table(struct args *a)
 	return table;
 }
 
-/* The library has one word for a table and a version that are not there. */
-static int table_error(const char *name, const char *table, int rc, const char *not_found)
+uint64_t snap_number(struct args *a, const char *what, const char *arg)
+{
+	uint64_t n = opt_number(a, what, arg, 10, UINT64_MAX >> 16);
+
+	if (!n)
+		args_usage(a, "%s %s: not a number of a version: these begin at 1", what, arg);
+	return n;
+}
+
+int snap_error(const char *name, const char *table, int rc, const char *not_found)
 {
 	if (rc != IPCMAP_NOTFOUND)
 		return say_error(name, table, strlen(table), rc);
@@ -262,17 +87,18 @@ static int table_error(const char *name, const char *table, int rc, const char *
 	return NOT;
 }
 
-static int publish(struct args *a, const char *format)
+static int publish(struct args *a, const struct snap_how *how)
 {
-	const char *name = args_take(a, "NAME"), *table = take_table(a);
-	struct set s = {.source = args_take(a, "DIR or FILE")};
+	const char *name = args_take(a, "NAME"), *table = snap_table(a);
+	const char *source = args_take(a, "DIR or FILE");
+	struct set s = {0};
 	struct ipcmap *map;
 	uint64_t version;
 	char why[WHY_CAP];
 	int rc;
 
 	args_end(a);
-	if (!read_source(&s, format))
+	if (!snap_read(&s, source, how))
 		return BAD;
 	map = attach(a, name, 0);
 	if (!map)
@@ -329,9 +155,49 @@ static int show_version(void *arg, const struct ipcmap_snapshot_info *i)
 	return 0;
 }
 
-static int list(struct args *a)
+/* 4.9s, 5m, 3d: since @time, which may lie ahead by a clock that was set. */
+static struct text age(uint64_t time_s)
 {
-	struct listing l = {.json = a->json, .table = {.align = "lrrrrll"}};
+	uint64_t now = (uint64_t)time(NULL);
+
+	return text_duration((now > time_s ? now - time_s : 0) * 1000000000);
+}
+
+static int show_holder(void *arg, const struct ipcmap_snapshot_holder *h)
+{
+	const char *state = h->current ? "current" : h->kept ? "old" : "held only";
+	struct listing *l = arg;
+	char *table, *comm;
+
+	if (l->json) {
+		json_t *obj = json_object();
+
+		json_set_bytes(obj, "table", h->table, strlen(h->table));
+		json_set_number(obj, "version", h->version);
+		json_set_number(obj, "pid", h->pid);
+		json_set_bytes(obj, "name", h->comm, strlen(h->comm));
+		json_set_number(obj, "time", h->time);
+		json_object_set_new(obj, "current", json_boolean(h->current));
+		json_object_set_new(obj, "kept", json_boolean(h->kept));
+		out_json(obj);
+		return out_failed();
+	}
+	if (!l->table.n_rows)
+		table_row(&l->table, "table", "version", "pid", "name", "age", "");
+	table = text_escape(h->table, strlen(h->table));
+	comm = text_escape(h->comm, strlen(h->comm));
+	if (!table || !comm)
+		die_nomem();
+	table_row(&l->table, table, text_number(h->version).s, text_number(h->pid).s, comm,
+		  age(h->time).s, state);
+	free(table);
+	free(comm);
+	return 0;
+}
+
+static int list(struct args *a, bool holders)
+{
+	struct listing l = {.json = a->json, .table = {.align = holders ? "lrrlrl" : "lrrrrll"}};
 	const char *name = args_take(a, "NAME");
 	struct ipcmap *map;
 	int rc;
@@ -340,14 +206,15 @@ static int list(struct args *a)
 	map = attach(a, name, IPCMAP_RDONLY);
 	if (!map)
 		return BAD;
-	rc = ipcmap_snapshot_list(map, show_version, &l);
+	rc = holders ? ipcmap_snapshot_holders(map, show_holder, &l)
+		     : ipcmap_snapshot_list(map, show_version, &l);
 	table_print(&l.table);
 	return rc < 0 ? say_error(name, NULL, 0, rc), BAD : DONE;
 }
 
 static int get(struct args *a)
 {
-	const char *name = args_take(a, "NAME"), *table = take_table(a);
+	const char *name = args_take(a, "NAME"), *table = snap_table(a);
 	struct ipcmap_snapshot *snap;
 	struct ipcmap *map;
 	const void *key, *val;
@@ -361,7 +228,7 @@ static int get(struct args *a)
 		return BAD;
 	rc = ipcmap_snapshot_open(map, table, 0, &snap);
 	if (rc < 0)
-		return table_error(name, table, rc, "no such table");
+		return snap_error(name, table, rc, "no such table");
 	rc = ipcmap_snapshot_get(snap, key, key_len, &val, &len);
 	if (rc < 0)
 		return say_error(name, key, key_len, rc);
@@ -381,62 +248,159 @@ static int get(struct args *a)
 
 static int rollback(struct args *a)
 {
-	const char *name = args_take(a, "NAME"), *table = take_table(a), *v = args_more(a);
-	uint64_t version = v ? opt_number(a, "V", v, 10, UINT64_MAX >> 16) : 0;
+	const char *name = args_take(a, "NAME"), *table = snap_table(a), *v = args_more(a);
+	uint64_t version = v ? snap_number(a, "V", v) : 0;
 	struct ipcmap *map;
 	int rc;
 
 	args_end(a);
-	if (v && !version)
-		args_usage(a, "V is the number of a version, from 1");
 	map = attach(a, name, 0);
 	if (!map)
 		return BAD;
 	rc = ipcmap_snapshot_rollback(map, table, version, &version);
 	if (rc < 0)
-		return table_error(name, table, rc,
+		return snap_error(name, table, rc,
 				   v ? "no such table, or it has no such version"
 				     : "no such table, or it has no version before the current");
 	printf("version %llu\n", (unsigned long long)version);
 	return DONE;
 }
 
+static int drop(struct args *a, bool force)
+{
+	const char *name = args_take(a, "NAME"), *table = snap_table(a);
+	struct ipcmap *map;
+	int rc;
+
+	args_end(a);
+	map = attach(a, name, 0);
+	if (!map)
+		return BAD;
+	if (!force && !out_confirm("Drop %s, with all its versions?", table))
+		return NOT;
+	rc = ipcmap_snapshot_drop(map, table);
+	return rc < 0 ? snap_error(name, table, rc, "no such table") : DONE;
+}
+
+/* ---- which of them ---- */
+
+#define WHAT "publish, ls, get, diff, export, rollback, drop or watch"
+
+static int publish_with(struct args *a, const struct snap_how *h)
+{
+	if (!h->format || strcmp(h->format, "dir") == 0 || strcmp(h->format, "env") == 0 ||
+	    strcmp(h->format, "json") == 0 || strcmp(h->format, "jsonl") == 0)
+		return publish(a, h);
+	args_usage(a, "--format %s: dir, env, json or jsonl", h->format);
+}
+
+static int ls_with(struct args *a, const struct snap_how *h)
+{
+	return list(a, h->holders);
+}
+
+static int get_with(struct args *a, const struct snap_how *h)
+{
+	(void)h;
+	return get(a);
+}
+
+static int rollback_with(struct args *a, const struct snap_how *h)
+{
+	(void)h;
+	return rollback(a);
+}
+
+static int drop_with(struct args *a, const struct snap_how *h)
+{
+	return drop(a, h->force);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct args *a, const struct snap_how *h);
+} parts[] = {
+	{"publish", publish_with}, {"ls", ls_with},	    {"get", get_with},
+	{"diff", snap_diff},	   {"export", snap_export}, {"rollback", rollback_with},
+	{"drop", drop_with},	   {"watch", snap_watch},
+};
+
+/* An option of another part is a mistake. */
+static void only_for(const struct args *a, const char *what, bool given, const char *option,
+		     const char *part, const char *other)
+{
+	if (given && strcmp(what, part) != 0 && (!other || strcmp(what, other) != 0))
+		args_usage(a, "%s is for %s%s%s", option, part, other ? " and " : "",
+			   other ? other : "");
+}
+
 static int run(struct args *a)
 {
-	const char *format = NULL, *what;
+	struct snap_how h = {0};
+	const char *what;
+	int c;
 
-	while (args_next(a) == FORMAT)
-		format = optarg;
-	if (format && strcmp(format, "dir") != 0 && strcmp(format, "env") != 0 &&
-	    strcmp(format, "jsonl") != 0)
-		args_usage(a, "--format %s: dir, env or jsonl", format);
-	what = args_take(a, "publish, ls, get or rollback");
-	if (strcmp(what, "publish") == 0)
-		return publish(a, format);
-	if (format)
-		args_usage(a, "--format is for publish");
-	if (strcmp(what, "ls") == 0)
-		return list(a);
-	if (strcmp(what, "get") == 0)
-		return get(a);
-	if (strcmp(what, "rollback") == 0)
-		return rollback(a);
-	args_usage(a, "%s: publish, ls, get or rollback", what);
+	while ((c = args_next(a)) != -1) {
+		switch (c) {
+		case FORMAT:
+			h.format = optarg;
+			break;
+		case SEPARATOR:
+			h.separator = optarg;
+			break;
+		case VERSION:
+			h.version = optarg;
+			break;
+		case SINCE:
+			h.since = optarg;
+			break;
+		case COUNT:
+			h.count = optarg;
+			break;
+		case HOLDERS:
+			h.holders = true;
+			break;
+		case 'f':
+			h.force = true;
+			break;
+		}
+	}
+	what = args_take(a, WHAT);
+	only_for(a, what, h.format, "--format", "publish", "export");
+	only_for(a, what, h.separator, "--separator", "publish", NULL);
+	only_for(a, what, h.version, "--version", "export", NULL);
+	only_for(a, what, h.since, "--since", "watch", NULL);
+	only_for(a, what, h.count, "--count", "watch", NULL);
+	only_for(a, what, h.holders, "--holders", "ls", NULL);
+	only_for(a, what, h.force, "--force", "drop", NULL);
+	if (!h.separator)
+		h.separator = ".";
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (strcmp(what, parts[i].name) == 0)
+			return parts[i].run(a, &h);
+	args_usage(a, "%s: " WHAT, what);
 }
 
 const struct verb cmd_snapshot = {
 	.name = "snapshot",
-	.operands = "publish|ls|get|rollback NAME ...",
+	.operands = "publish|ls|get|diff|export|rollback|drop|watch NAME ...",
 	.summary = "sets of keys that are published whole, in versions",
 	.opts = opts,
 	.notes = "  publish NAME TABLE DIR|FILE|-   a new version from files (name = key), from\n"
-		 "                                  key=value lines, or a JSON object a line\n"
+		 "                                  key=value lines, JSON objects, a line each,\n"
+		 "                                  or one JSON document (FILE.json)\n"
 		 "  ls NAME                         the versions of all tables\n"
 		 "  get NAME TABLE KEY              a value of the current version\n"
+		 "  diff NAME TABLE [V1 [V2]]       what changed from V1, or the one before the\n"
+		 "                                  current, to V2, or the current\n"
+		 "  export NAME TABLE [DIR|FILE|-]  a version, to publish again\n"
 		 "  rollback NAME TABLE [V]         version V again, or the one before the\n"
 		 "                                  current, as a new version\n"
+		 "  drop NAME TABLE                 forget the table and its versions\n"
+		 "  watch NAME TABLE                a JSON line for each new version\n"
 		 "Workers go from one version to the next whole. Hidden files are not published.\n"
 		 "The last 8 versions stay, older ones as long as a process holds them.\n"
-		 "Status 1: the key, table or version is not there.\n",
+		 "Status 1: the key, table or version is not there; diff: they differ (3: no\n"
+		 "such table or version); watch: --timeout passed without a new version.\n",
 	.run = run,
 };

@@ -29,6 +29,7 @@
 	X(dump)                                                                                \
 	X(load)                                                                                \
 	X(snapshot)                                                                            \
+	X(exec)                                                                                \
 	X(clear)                                                                               \
 	X(rm)                                                                                  \
 	X(completion)

@@ -10,7 +10,9 @@
  */
 #include "../unit/kit.h"
 
+#include "bell.h"
 #include "crash.h"
+#include "pin.h"
 
 #include <signal.h>
 
@@ -67,9 +69,19 @@ static void watch(uint32_t kill_at)
 
 /* ---- tables that say which content they have ---- */
 
+#define PACKS 1000u /* contents from here on are long, and compress to nearly nothing */
+
 static size_t len_of(uint64_t id)
 {
-	return id % 3 ? 40 : 13000;
+	return id % 3 && id < PACKS ? 40 : 13000;
+}
+
+static void content_of(unsigned char *val, uint64_t id)
+{
+	if (id < PACKS)
+		kit_bytes(val, len_of(id), id);
+	else
+		memset(val, (int)id & 0xff, len_of(id));
 }
 
 static int store(struct ipcmap *m, const char *table, uint64_t id)
@@ -77,7 +89,7 @@ static int store(struct ipcmap *m, const char *table, uint64_t id)
 	static unsigned char val[13000];
 	struct ipcmap_pair p[2] = {{"id", 2, &id, sizeof(id)}, {"val", 3, val, len_of(id)}};
 
-	kit_bytes(val, len_of(id), id);
+	content_of(val, id);
 	return ipcmap_snapshot_publish(m, table, p, 2, NULL, NULL, 0);
 }
 
@@ -87,15 +99,15 @@ static void must_store(struct ipcmap *m, const char *table, uint64_t from, uint6
 		T_MUST(store(m, table, from) == 0);
 }
 
-/* The content's id; 0: no such table. */
-static uint64_t id_of(struct ipcmap *m, const char *table)
+/* The id of the content of a version, 0: the current one; 0: no such version. */
+static uint64_t id_at(struct ipcmap *m, const char *table, uint64_t version)
 {
 	unsigned char want[13000];
 	struct ipcmap_snapshot *s;
 	const void *v;
 	uint64_t id;
 	size_t len;
-	int r = ipcmap_snapshot_open(m, table, 0, &s);
+	int r = ipcmap_snapshot_open(m, table, version, &s);
 
 	if (r == IPCMAP_NOTFOUND)
 		return 0;
@@ -103,11 +115,16 @@ static uint64_t id_of(struct ipcmap *m, const char *table)
 	T_MUST(ipcmap_snapshot_count(s) == 2);
 	T_MUST(ipcmap_snapshot_get(s, "id", 2, &v, &len) == 0 && len == sizeof(id));
 	memcpy(&id, v, sizeof(id));
-	kit_bytes(want, len_of(id), id);
+	content_of(want, id);
 	T_MUST(ipcmap_snapshot_get(s, "val", 3, &v, &len) == 0 && len == len_of(id));
 	T_MUST(memcmp(v, want, len) == 0);
 	ipcmap_snapshot_close(s);
 	return id;
+}
+
+static uint64_t id_of(struct ipcmap *m, const char *table)
+{
+	return id_at(m, table, 0);
 }
 
 /* ---- the operations ---- */
@@ -127,12 +144,24 @@ static void ten(struct ipcmap *m)
 	must_store(m, "t", 1, 10);
 }
 
+/* Somebody sleeps until there is another version, and somebody for a table's first. */
+static void waited_for(struct ipcmap *m)
+{
+	struct im_area a;
+
+	one(m);
+	im_area_of(m->seg, &a);
+	im_bell_listen(&a.tables[0].bell);
+	im_bell_listen(&a.s->made);
+}
+
 /* Another table has taken nearly all that versions may take. */
 static void crowded(struct ipcmap *m)
 {
 	static unsigned char big[200000];
 	struct ipcmap_pair p = {"k", 1, big, sizeof(big)};
 
+	kit_bytes(big, sizeof(big), 1);
 	must_store(m, "t", 1, 6);
 	T_MUST(ipcmap_snapshot_publish(m, "o", &p, 1, NULL, NULL, 0) == 0);
 	T_MUST(ipcmap_snapshot_publish(m, "o", &p, 1, NULL, NULL, 0) == 0);
@@ -170,6 +199,17 @@ static void publish_2(struct ipcmap *m)
 static void publish_12(struct ipcmap *m)
 {
 	must_store(m, "t", 12, 12);
+}
+
+/* The version before it is stored compressed. */
+static void packing(struct ipcmap *m)
+{
+	must_store(m, "t", PACKS + 1, PACKS + 4);
+}
+
+static void publish_pack(struct ipcmap *m)
+{
+	must_store(m, "t", PACKS + 5, PACKS + 5);
 }
 
 static void roll_back(struct ipcmap *m)
@@ -218,6 +258,9 @@ static const struct scenario scenarios[] = {
 	{"publish the eleventh, several extents", ten, publish_12, 10, 12},
 	{"publish where others must go", crowded, publish_12, 8, 12},
 	{"publish in a dropped table's entry", no_entry_left, publish_1, 0, 1},
+	{"publish what is waited for", waited_for, publish_2, 1, 2},
+	{"drop what is waited for", waited_for, drop, 1, 0},
+	{"publish, the one before is packed", packing, publish_pack, PACKS + 4, PACKS + 5},
 	{"roll back", ten, roll_back, 10, 6},
 	{"drop", ten, drop, 10, 0},
 	{"open and close", ten, open_and_close, 10, 10},
@@ -257,10 +300,17 @@ static bool may_be(uint64_t id)
 	       (sc->after == 20 && id >= sc->before && id <= 20);
 }
 
+/* A version that is shown once as kept can be opened, and is whole. */
 static int is_of_use(void *arg, const struct ipcmap_snapshot_info *i)
 {
-	(void)arg;
+	static struct ipcmap_snapshot_info last;
+
 	T_MUST(i->kept || i->holders);
+	T_MUST(!i->kept || !last.kept || strcmp(last.table, i->table) != 0 ||
+	       last.version != i->version);
+	last = *i;
+	if (i->kept && strcmp(i->table, "t") == 0)
+		T_MUST(id_at(arg, i->table, i->version) != 0);
 	return 0;
 }
 
@@ -290,7 +340,7 @@ static int child_look(void *arg)
 	o.flags = IPCMAP_RDONLY;
 	T_MUST(ipcmap_open(name, &o, &m) == 0);
 	/* what nobody can open and nobody holds is neither shown nor counted */
-	T_MUST(ipcmap_snapshot_list(m, is_of_use, NULL) == 0);
+	T_MUST(ipcmap_snapshot_list(m, is_of_use, m) == 0);
 	T_MUST(kit_stat(m).snapshot_len <= chains_len(m));
 	id = id_of(m, "t");
 	if (!may_be(id))
@@ -415,7 +465,8 @@ static void snapshot_points__lose_and_leak_nothing(void)
 		"keep.leave",	     "keep.left",      "pin.claimed",	   "pin.told",
 		"pin.cleared",	     "pin.freed",      "snapshot.disowned", "snapshot.named",
 		"snapshot.ready",    "snapshot.filled", "snapshot.switched", "snapshot.dropped",
-		"view.pinned",	     "view.again",
+		"view.pinned",	     "view.again",     "snapshot.ring",	   "bell.rung",
+		"snapshot.pack",     "snapshot.packing", "snapshot.packed",
 	};
 
 	w = t_shared(sizeof(*w));

@@ -265,6 +265,72 @@ check_prefork() {
 	same "versions that nobody holds" "$(grep -c '"holders":0' versions)" 8
 }
 
+# ---- gateway ----
+
+publish_routes() { # VERSION: all routes lead to backends of this version
+	echo "{\"/\": \"web$1\", \"/api\": \"api$1\", \"/api/v$1\": \"new$1\"}" |
+		"$build/ipcmap" snapshot publish "/$name.gateway" routes - --format=json >/dev/null
+}
+
+route() { # PATH: sets reply
+	echo "$1" >&"${gateway[1]}"
+	IFS= read -r -t 30 reply <&"${gateway[0]}" || fail "no route in 30 s"
+}
+
+nobody_behind() { # no old version is held
+	! "$build/ipcmap" snapshot ls --holders "/$name.gateway" | grep -Eq 'old|held only'
+}
+
+check_gateway() {
+	local m=/$name.gateway i reply pids=()
+	status 3 ./gateway "$m"
+	"$build/ipcmap" create "$m"
+	status 3 ./gateway "$m" </dev/null
+	publish_routes 1
+	coproc gateway { mortal ./gateway "$m"; }
+	while read -r i reply; do
+		same "route of $i" "$(echo "$i" | ./gateway "$m")" "$i -> $reply (version 1)"
+	done <<-'end'
+		/ web1
+		/apis web1
+		/api api1
+		/api/ api1
+		/api/users/7 api1
+		/api/v1 new1
+		/api/v1/users new1
+		/api/v10 api1
+		other 404
+	end
+	# three more, which look without a pause
+	for i in 1 2 3; do
+		yes /api/v0 2>/dev/null | mortal ./gateway "$m" >seen.$i &
+		pids+=($!)
+	done
+	for i in {2..40}; do
+		publish_routes "$i"
+		route "/api/v$i/x"
+		same "version $i" "$reply" "/api/v$i/x -> new$i (version $i)"
+	done
+	for i in 1 2 3; do
+		wait_for "the newest routes in gateway $i" grep -q 'version 40' "seen.$i"
+	done
+	kill "${pids[@]}"
+	wait "${pids[@]}" 2>/dev/null || :
+	sed -s '$d' seen.? | awk '
+		{ v = $NF + 0 }
+		$0 != "/api/v0 -> api" v " (version " v ")" { print; exit }' >wrong
+	same "a wrong route" "$(cat wrong)" ""
+	publish_routes 41
+	wait_for "an idle gateway to let old routes go" nobody_behind
+	"$build/ipcmap" snapshot ls --holders "$m" | grep -q current || fail "nobody holds version 41"
+	# without the table it goes on with what it has
+	"$build/ipcmap" snapshot drop -f "$m" routes
+	route /
+	same "after a drop" "$reply" "/ -> web41 (version 41)"
+	eval "exec ${gateway[1]}>&-"
+	wait "$gateway_PID" || fail "the gateway ended with $?"
+}
+
 # ---- ipcmap.py ----
 
 # two processes that have nothing to do with each other, and the command line
@@ -385,7 +451,7 @@ check_permissions() {
 
 cd "$tmp"
 done=0
-for example in ratelimit permissions sessions services prefork ipcmap.py ipcmap_dict.py; do
+for example in ratelimit permissions sessions services prefork gateway ipcmap.py ipcmap_dict.py; do
 	[[ $example == *$word* ]] || continue
 	if [[ $example =~ ^(prefork|ipcmap.*)$ ]] && ! command -v python3 >/dev/null; then
 		echo "examples: python3 is not installed: $example not tried"

@@ -149,6 +149,11 @@ keys 1 200 50 | m load >/dev/null
 for round in 1 2 3 4 5 6 7 8 9 10; do
 	keys 1 $((round * 2)) 9 | "$tool" snapshot publish "$name" first - >/dev/null
 done
+# the first of them is stored compressed
+for round in 1 2; do
+	{ printf 'k='; head -c $((round * 100000)) /dev/zero | tr '\0' x; echo; } |
+		"$tool" snapshot publish "$name" third - >/dev/null
+done
 printf 'host=a\nport=\n' | "$tool" snapshot publish "$name" second - >/dev/null
 "$tool" snapshot rollback "$name" first >/dev/null
 head -c 20000 /dev/urandom | m put large

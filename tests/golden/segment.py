@@ -111,7 +111,7 @@ SHARD = fields('0 geometry 8', '8 reclaim_seq 8', '16 floor 8', '64 lock', '72 t
                '240 uncompact', '244 image', '260 n_ahead', '296 cleaned 8', '304 expired 8',
                '320 tail 8', '384 seq 8', '392 n_stores')
 VERSION = fields('0 version 8', '8 word 8', '16 len 8', '24 time 8', '32 first', '36 last', '40 n',
-                 '44 keys', '48 table', '52 state')
+                 '44 keys', '48 table', '52 state', '56 stored 8')
 
 
 class Part:
@@ -696,9 +696,14 @@ class Segment:
                 self.say(f'table {t}: version slot {slot} is none of it')
 
     def read_image(self, k, v):
-        if -(-v.len // self.len) != v.n:
-            raise Broken(f'version slot {k}: {v.len} bytes in {v.n} extents')
-        b, end = self.chain_bytes(v.chain, v.len), self.f.end
+        stored, end = v.stored or v.len, self.f.end
+        if -(-stored // self.len) != v.n:
+            raise Broken(f'version slot {k}: {stored} bytes in {v.n} extents')
+        b = self.chain_bytes(v.chain, stored)
+        if v.stored:
+            if v.current:
+                self.say(f'version slot {k}: the current version is compressed')
+            b = unpack(b, end)
         if len(b) < 32:
             raise Broken(f'version slot {k}: {len(b)} bytes')
         magic, length, n, mask, items = struct.unpack_from(end + 'QQIIQ', b)
