@@ -7,6 +7,7 @@
 #include "commit.h"
 #include "compact.h"
 #include "consistent.h"
+#include "lease.h"
 #include "many.h"
 #include "os.h"
 #include "prefix.h"
@@ -384,13 +385,39 @@ IPCMAP_API int ipcmap_commit(struct ipcmap *map, struct ipcmap_change *changes, 
 	return r;
 }
 
+/*
+ * A lease does not know its key, so all are voided, before the first key is shown: what was
+ * loaded before this call is not stored after it.
+ */
+static int void_leases(struct ipcmap *m)
+{
+	int r = m->seg->rdonly ? IPCMAP_READONLY : 0;
+
+	/* ord(lease): what the caller changed elsewhere, then the look for leases. Pairs with
+	 * im_fill_ask(). */
+	im_full_barrier();
+	for (uint32_t k = 0; k < m->n_shards && !r; k++) {
+		if (!im_load32_acq(&m->shards[k].leases))
+			continue;
+		r = begin_write(m);
+		if (r)
+			break;
+		r = im_lease_void_all(m, k);
+		end_write(m);
+	}
+	return r;
+}
+
 IPCMAP_API int ipcmap_del_prefix(struct ipcmap *map, const void *prefix, size_t prefix_len,
 				 uint64_t *ret_deleted)
 {
+	int r;
+
 	if (!map || !prefix || !prefix_len)
 		return IPCMAP_INVALID;
-	if (map->seg->rdonly)
-		return IPCMAP_READONLY;
+	r = void_leases(map);
+	if (r)
+		return r;
 	if (im_has_prefix(map))
 		return im_prefix_del_prefix(map, prefix, prefix_len, ret_deleted);
 	return im_many_del_prefix(map, prefix, prefix_len, ret_deleted);
@@ -417,9 +444,10 @@ IPCMAP_API int ipcmap_clear(struct ipcmap *map)
 
 	if (!map)
 		return IPCMAP_INVALID;
-	if (im_has_prefix(map))
-		return map->seg->rdonly ? IPCMAP_READONLY
-					: im_prefix_del_prefix(map, NULL, 0, NULL);
+	if (im_has_prefix(map)) {
+		r = void_leases(map);
+		return r ? r : im_prefix_del_prefix(map, NULL, 0, NULL);
+	}
 	r = begin_write(map);
 	if (r)
 		return r;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api.h - what api.c and api-snapshot.c share: around everything that takes a lock
+ * api.h - what the files behind ipcmap.h share: around everything that takes a lock
  */
 #ifndef IM_API_H
 #define IM_API_H

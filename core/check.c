@@ -436,6 +436,52 @@ static void check_totals(struct checker *c)
 		found(c, "index.I2: a split was not finished");
 }
 
+/* ---- leases ---- */
+
+/*
+ * Each is looked at between two equal looks at its owner and grant, which are stored last: so
+ * what is found holds without the lock as well.
+ */
+static void check_lease(struct checker *c, const struct fmt_lease *l, uint64_t *hash)
+{
+	uint32_t owner = im_load32_acq(&l->owner), grant = im_load32_rlx(&l->grant);
+	uint64_t version = im_load_rlx(&l->version);
+	const char *what = NULL;
+
+	*hash = im_load_rlx(&l->hash);
+	if (!owner)
+		return;
+	if (!im_load32_acq(&c->s->leases))
+		what = "lease.I1: there is one, and the shard says none";
+	else if (im_map_shard(c->m, *hash) != c->shard)
+		what = "lease.I2: one is of a key of another shard";
+	else if (version > im_load_rlx(&c->s->version))
+		what = "lease.I3: one has a version that was never next";
+	im_read_barrier();
+	if (what && im_load32_acq(&l->owner) == owner && im_load32_rlx(&l->grant) == grant)
+		found(c, "%s", what);
+}
+
+static void check_leases(struct checker *c)
+{
+	const struct fmt_lease *l = c->m->leases + (size_t)c->shard * FMT_LEASES;
+	uint64_t hash[FMT_LEASES];
+
+	if (!c->m->leases) {
+		if (im_load32_rlx(&c->s->leases))
+			found(c, "lease.I1: there can be none, and the shard says otherwise");
+		return;
+	}
+	for (uint32_t i = 0; i < FMT_LEASES; i++) {
+		check_lease(c, &l[i], &hash[i]);
+		for (uint32_t j = 0; j < i; j++)
+			if (hash[i] == hash[j] && im_load32_acq(&l[i].owner) &&
+			    im_load32_acq(&l[j].owner) && im_load_rlx(&l[i].hash) == hash[i] &&
+			    im_load_rlx(&l[j].hash) == hash[j])
+				found(c, "lease.I2: two are of one key");
+	}
+}
+
 static void check_once(struct checker *c)
 {
 	memset(c->sums, 0, c->m->seg->n_extents * sizeof(*c->sums));
@@ -446,6 +492,7 @@ static void check_once(struct checker *c)
 	check_rest(c);
 	check_versions(c);
 	check_totals(c);
+	check_leases(c);
 }
 
 /* ---- holding still ---- */

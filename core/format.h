@@ -30,6 +30,8 @@
  *                  version's bytes, then the pin's end                       pin / keep
  *   ord(group)     a record and the shards' group, then its commit; the
  *                  commit, then a change of it; the changes, then group 0    commit, group / consistent
+ *   ord(lease)     what a lease means, then its owner; the owner gone, then
+ *                  whoever waited looks again                                lease / fill
  *   ord(bell)      a change, then the look for listeners; listening, then
  *                  the look for a change                                     shm/bell.c
  */
@@ -136,7 +138,9 @@ struct fmt_shard {
 	uint32_t lock;
 	uint32_t fetching; /* owner that fetches an extent ahead; a hint */
 	uint64_t takeovers;
-	uint64_t reserved1[6];
+	uint64_t reserved1[4];
+	uint32_t leases; /* 0: no lease of this shard is granted; plain stores under the lock */
+	uint32_t reserved3[3];
 
 	/* under the lock; changed through the redo list */
 	uint64_t version; /* of the next write */
@@ -186,6 +190,7 @@ struct fmt_shard {
 #define FMT_SHARD_LEN 640u
 static_assert(sizeof(struct fmt_shard) == FMT_SHARD_LEN, "layout");
 static_assert(offsetof(struct fmt_shard, lock) == 64, "readers have a line of their own");
+static_assert(offsetof(struct fmt_shard, leases) == 112, "layout");
 static_assert(offsetof(struct fmt_shard, version) == 128, "layout");
 static_assert(offsetof(struct fmt_shard, head) == 160, "layout");
 static_assert(offsetof(struct fmt_shard, n_ovf) == 208, "layout");

@@ -100,6 +100,7 @@ bool im_group_change(const struct im_seg *seg, const unsigned char *record, uint
 
 static void only_version(struct im_op *op, uint64_t version)
 {
+	im_lease_void(op);
 	im_redo_start(op);
 	im_redo_set(op, &op->s->version, version + 1);
 	im_redo_run(op);

@@ -997,6 +997,137 @@ IPCMAP_API int ipcmap_snapshot_rollback(struct ipcmap *map, const char *table, u
  */
 IPCMAP_API int ipcmap_snapshot_drop(struct ipcmap *map, const char *table);
 
+#define IPCMAP_TYPE_NEGATIVE 255u /* type of an entry that says: there is no such thing */
+
+/* How to load a key for all processes. Start from IPCMAP_FILL_INIT; 0 means the default. */
+struct ipcmap_fill_options {
+	size_t struct_size;       /* sizeof(struct ipcmap_fill_options) */
+	uint32_t type;            /* of the value, 0 .. 254 */
+	unsigned jitter;          /* percent, as in struct ipcmap_put_options */
+	uint64_t ttl_ns;          /* life of the value; 0: the map's default; TTL_NONE */
+	uint64_t negative_ttl_ns; /* life of "there is no such thing"; 0: it is not stored */
+	uint64_t stale_ns;        /* an expired value serves so long while another one loads */
+	uint64_t lease_ns;        /* how long a load may take; 0: 10 s; at most 1 h */
+	uint64_t load_ns;         /* how long a load takes, about; for early, until it is known */
+	unsigned early;           /* percent, to 10,000: refresh before the end, by chance */
+	uint64_t backoff_ns;      /* after a failure none loads for so long; 0: 100 ms */
+	uint64_t backoff_max_ns;  /* twice that after each more, to this; 0: 30 s; at most 1 h */
+	uint64_t deadline_ns;     /* of waiting; 0: the handle's default; NOWAIT; FOREVER */
+};
+#define IPCMAP_FILL_INIT                                                                       \
+	{                                                                                      \
+		sizeof(struct ipcmap_fill_options), 0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0          \
+	}
+
+/* What a loader says. All but val and len is set before it is called. */
+struct ipcmap_loaded {
+	const void *val;            /* the value; may be NULL when len is 0 */
+	size_t len;                 /* bytes in it */
+	uint32_t type;              /* as in the options */
+	uint64_t ttl_ns;            /* as in the options */
+	void (*release)(void *val); /* NULL, or called with val when it is not used any more */
+};
+
+/**
+ * ipcmap_fill() - the value of a key, loaded by one process for all that miss it
+ * @how:  NULL: IPCMAP_FILL_INIT
+ * @load: called when the key is not there and nobody loads it: 0 with *@ret set; NOTFOUND:
+ *        there is no such thing; another negative error: it failed. Anything above 0 is -EIO.
+ * @ret:  as for ipcmap_getx(); ttl_left_ns is 0 when the value has expired; means nothing
+ *        after an error but len after SHORT
+ *
+ * The others wait to their deadline, or take the expired value at once if @how->stale_ns
+ * allows it. A loader that dies is succeeded within some 20 ms. What was loaded is stored only
+ * if the key was not put, deleted or cleared since the load began; otherwise the key is looked
+ * up, and loaded again if need be, so nothing is returned that a delete was to take away. A
+ * value that cannot be stored (LIMIT, FULL, TOOBIG, BUSY) is returned nevertheless.
+ *
+ * Return:  0; NOTFOUND, as @load said, here or lately elsewhere; what @load returned, here or,
+ *          if that was lately, elsewhere; SHORT with ret->len: the value is stored, come again;
+ *          BUSY at the deadline; MISMATCH: the key was changed during 8 loads; DEADLOCK: inside
+ *          this thread's own load of the key, or own write; VERSION: the segment was made
+ *          before there were leases; INTERRUPTED; READONLY; PERM; OWNERS; INVALID; CORRUPT. When
+ *          there is a value that may be returned, it is, in place of most errors.
+ * Memory:  the caller owns all arguments; nothing is allocated, as for ipcmap_put().
+ * Threads: any thread, any process; holds no lock while @load runs, which may call this map.
+ * Signals: not async-signal-safe.
+ * Fork:    as for ipcmap_get(); @load may fork.
+ * Crash:   the value is stored whole or not at all; another process loads.
+ * Cost:    a getx when the value is there; else a look under the lock, the load, a put.
+ */
+IPCMAP_API int ipcmap_fill(struct ipcmap *map, const void *key, size_t key_len,
+			   const struct ipcmap_fill_options *how,
+			   int (*load)(void *arg, const void *key, size_t key_len,
+				       struct ipcmap_loaded *ret),
+			   void *arg, struct ipcmap_value *ret);
+
+/**
+ * ipcmap_fill_alloc() - as ipcmap_fill(), into memory from malloc()
+ * @ret_buf: the value and one zero byte after it
+ * @ret_len: length of the value without that byte; may be NULL
+ *
+ * Return:  as for ipcmap_fill() without SHORT; NOMEM.
+ * Memory:  the caller frees @ret_buf with free(). All else as for ipcmap_fill().
+ */
+IPCMAP_API int ipcmap_fill_alloc(struct ipcmap *map, const void *key, size_t key_len,
+				 const struct ipcmap_fill_options *how,
+				 int (*load)(void *arg, const void *key, size_t key_len,
+					     struct ipcmap_loaded *ret),
+				 void *arg, void **ret_buf, size_t *ret_len);
+
+#define IPCMAP_LEAD 1 /* ipcmap_lease(): load it, and say ipcmap_lease_put() or _fail() */
+
+/* The right to load a key; may be copied. Only has_value is for the caller. */
+struct ipcmap_lease {
+	uint64_t began_ns;
+	uint32_t place;
+	uint32_t owner;
+	uint32_t grant;
+	uint32_t has_value; /* 1: with IPCMAP_LEAD there is a value that serves if the load fails */
+};
+
+/**
+ * ipcmap_lease() - ipcmap_fill() in two steps: the value, or the right to load it
+ * @how:       as for ipcmap_fill()
+ * @ret_lease: set on IPCMAP_LEAD
+ * @ret:       as for ipcmap_fill(); also set with ret_lease->has_value
+ *
+ * Return:  0: the value is there; IPCMAP_LEAD: load it now, others wait; else as for
+ *          ipcmap_fill() without what only a load says.
+ * Threads: any thread, any process; another thread may do the second step, and so may a child
+ *          that is forked in between, while this process lives. All else as for ipcmap_fill().
+ */
+IPCMAP_API int ipcmap_lease(struct ipcmap *map, const void *key, size_t key_len,
+			    const struct ipcmap_fill_options *how,
+			    struct ipcmap_lease *ret_lease, struct ipcmap_value *ret);
+
+/**
+ * ipcmap_lease_put() - the second step: store what was loaded
+ *
+ * Ends the lease, whatever it returns. After its time a lease is good as long as nobody else
+ * was granted it and its place was not needed.
+ *
+ * Return: 0; MISMATCH: the key was put, deleted or cleared meanwhile, or somebody else loads
+ *         it now: nothing was stored; else as for ipcmap_put(); VERSION. All else as for
+ *         ipcmap_put().
+ */
+IPCMAP_API int ipcmap_lease_put(struct ipcmap *map, const void *key, size_t key_len,
+				const struct ipcmap_lease *lease, const void *val,
+				size_t val_len, const struct ipcmap_fill_options *how);
+
+/**
+ * ipcmap_lease_fail() - the second step: there is nothing to store
+ * @err: NOTFOUND: there is no such thing, which is stored for negative_ttl_ns; another negative
+ *       error: the load failed, and callers get @err until it is time to try again; 0: neither,
+ *       and whoever waits loads
+ *
+ * Return: 0; MISMATCH, as for ipcmap_lease_put(), and nothing was noted; else as for
+ *         ipcmap_lease_put(). All else as for ipcmap_lease_put().
+ */
+IPCMAP_API int ipcmap_lease_fail(struct ipcmap *map, const void *key, size_t key_len,
+				 const struct ipcmap_lease *lease,
+				 const struct ipcmap_fill_options *how, int err);
+
 /* What ipcmap_inspect() tells: the header as it stands in the segment. All lengths in bytes. */
 struct ipcmap_inspect {
 	size_t struct_size;    /* in: sizeof(struct ipcmap_inspect) */

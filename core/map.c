@@ -175,18 +175,52 @@ static int validate(const struct im_seg *seg, const struct im_why *why)
 }
 
 /*
+ * The waiting area; NULL in segments that were made before there was one. The geometry was
+ * judged.
+ */
+static struct fmt_waits *waits_of(const struct im_seg *seg)
+{
+	uint64_t tables = seg->user_geo[FMT_GEO_TABLES];
+	uint64_t off = waits_off(seg->user_geo[FMT_GEO_SNAP_OFF], tables);
+	uint64_t len = fmt_waits_len(tables, seg->n_owners, seg->n_shards);
+
+	if (off > seg->user_len || len > seg->user_len - off)
+		return NULL;
+	return (struct fmt_waits *)(void *)(seg->user + off);
+}
+
+/* The leases are its last part. */
+static struct fmt_lease *leases_of(const struct im_seg *seg)
+{
+	uint64_t len = fmt_waits_len(seg->user_geo[FMT_GEO_TABLES], seg->n_owners,
+				     seg->n_shards);
+	struct fmt_waits *w = waits_of(seg);
+
+	return w ? (struct fmt_lease *)(void *)((unsigned char *)w + len) -
+			   (size_t)seg->n_shards * FMT_LEASES
+		 : NULL;
+}
+
+/*
  * Words that name an owner; owner.c wants to see them when a slot's generations run out, which
  * may be during the attach, before its geometry was judged.
  */
 static uint32_t *owner_word(struct im_seg *seg, uint32_t i)
 {
 	struct fmt_shard *shards = (struct fmt_shard *)(void *)seg->user;
+	struct fmt_lease *leases;
 
 	if (validate(seg, NULL))
 		return NULL;
-	if (i >= 2 * seg->n_shards)
-		return im_area_owner_word(seg, i - 2 * seg->n_shards);
-	return i & 1 ? &shards[i / 2].fetching : &shards[i / 2].lock;
+	if (i < 2 * seg->n_shards)
+		return i & 1 ? &shards[i / 2].fetching : &shards[i / 2].lock;
+	i -= 2 * seg->n_shards;
+	leases = leases_of(seg);
+	if (!leases)
+		return im_area_owner_word(seg, i);
+	if (i < seg->n_shards * FMT_LEASES)
+		return &leases[i].owner;
+	return im_area_owner_word(seg, i - seg->n_shards * FMT_LEASES);
 }
 
 static int set_limits(struct im_seg *seg, const struct ipcmap_options *o,
@@ -294,21 +328,15 @@ static uint32_t n_places(const struct im_seg *seg)
 	return seg->n_shards > 1 ? seg->n_shards : 2;
 }
 
-/* Segments that were made before there was such an area have none. */
 static void find_waits(struct ipcmap *m, const struct im_seg *seg)
 {
-	uint64_t tables = seg->user_geo[FMT_GEO_TABLES];
-	uint64_t off = waits_off(seg->user_geo[FMT_GEO_SNAP_OFF], tables);
-	uint64_t len = fmt_waits_len(tables, seg->n_owners, seg->n_shards);
-
-	if (off > seg->user_len || len > seg->user_len - off)
+	m->waits = waits_of(seg);
+	if (!m->waits)
 		return;
-	m->waits = (struct fmt_waits *)(void *)(seg->user + off);
 	m->bells = (uint32_t *)(void *)(m->waits + 1);
-	m->n_bells = (uint32_t)tables * FMT_BELLS_EACH;
+	m->n_bells = (uint32_t)seg->user_geo[FMT_GEO_TABLES] * FMT_BELLS_EACH;
 	m->watchers = (uint64_t *)(void *)(m->bells + m->n_bells);
-	m->leases = (struct fmt_lease *)(void *)(seg->user + off + len) -
-		    (size_t)seg->n_shards * FMT_LEASES;
+	m->leases = leases_of(seg);
 }
 
 static void fill(struct ipcmap *m, struct im_seg *seg)

@@ -10,6 +10,7 @@
 
 #include "index.h"
 #include "large.h"
+#include "lease.h"
 #include "log.h"
 #include "redo.h"
 
@@ -58,6 +59,8 @@ im_inline bool im_publish(struct im_op *op, const struct im_slot *slot, bool fou
 
 	if (!im_log_append(op, FMT_HOT, rec, &at))
 		return false;
+	if (!rec->same)
+		im_lease_void(op);
 	im_redo_start(op);
 	im_log_count(op, &at);
 	if (rec->flags & FMT_F_LARGE && !rec->same)
@@ -92,6 +95,7 @@ im_inline bool im_unpublish(struct im_op *op, const struct im_slot *slot, bool v
 	uint64_t *books = &op->seg->table[slot->e.ext].books, old = im_load_rlx(books);
 	struct fmt_chain c;
 
+	im_lease_void(op);
 	im_redo_start(op);
 	im_redo_set(op, &slot->b->tags[slot->i >> 3], im_tag_word(slot->b, slot->i, 0));
 	im_redo_set(op, books,

@@ -59,6 +59,7 @@ struct get {
 	bool careful; /* judge by the extent's generation */
 	const void *equal; /* compare with this, in place of copying; careful only */
 	uint64_t equal_len;
+	uint64_t grace; /* ns after its end for which an entry is shown still */
 	uint64_t seq;
 	uint64_t floor;
 };
@@ -90,9 +91,9 @@ im_inline int judge(const struct get *g, const struct im_entry *e, uint64_t len,
 	if (unlikely(e->flags & FMT_F_TTL)) {
 		uint64_t now = im_os->coarse();
 
-		if (expiry <= now)
+		if (expiry <= now && now - expiry >= g->grace)
 			return IPCMAP_NOTFOUND;
-		left = expiry - now;
+		left = expiry <= now ? 0 : expiry - now;
 	}
 	set_value(v, e, len, left);
 	return wanted && unlikely(v->cap < len) ? IPCMAP_SHORT : 0;
@@ -609,6 +610,29 @@ int im_read_equal(const struct ipcmap *m, const void *key, size_t key_len, const
 
 	if (r == 0 || r == IPCMAP_MISMATCH)
 		*ret_version = v.version;
+	return r;
+}
+
+int im_read_stale(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
+		  uint64_t grace, struct ipcmap_value *ret)
+{
+	uint32_t shard = im_map_shard(m, hash);
+	struct get g = {
+		.m = m,
+		.s = &m->shards[shard],
+		.dir = im_map_dir(m, shard),
+		.key = key,
+		.hash = hash,
+		.key_len = (uint32_t)key_len,
+		.grace = grace,
+	};
+	struct ipcmap_value v = *ret;
+	int r = attempt(&g, &v, true);
+
+	if (r == AGAIN)
+		r = try_again(&g, &v, true);
+	if (r == 0 || r == IPCMAP_SHORT)
+		*ret = v;
 	return r;
 }
 

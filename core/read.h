@@ -21,6 +21,9 @@ int im_read_getx_of(const struct ipcmap *m, const void *key, size_t key_len, uin
 /* As im_read_getx(), but not counted: for calls that are no gets. */
 int im_read_uncounted(const struct ipcmap *m, const void *key, size_t key_len,
 		      struct ipcmap_value *ret);
+/* Likewise, also of an entry that expired less than @grace ago; its ttl_left_ns is 0. */
+int im_read_stale(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
+		  uint64_t grace, struct ipcmap_value *ret);
 int im_read_exists(const struct ipcmap *m, const void *key, size_t key_len);
 
 #endif

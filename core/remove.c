@@ -11,12 +11,20 @@
 #include "clean.h"
 #include "crash.h"
 #include "index.h"
+#include "lease.h"
 #include "publish.h"
 #include "request.h"
 #include "room.h"
 #include "space.h"
 
 /* ---- delete ---- */
+
+/* It may be on its way: what was loaded before this delete is not stored after it. */
+static int not_there(struct im_op *op)
+{
+	im_lease_void(op);
+	return IPCMAP_NOTFOUND;
+}
 
 static int del_locked(struct im_op *op, const struct im_request *q)
 {
@@ -27,10 +35,10 @@ static int del_locked(struct im_op *op, const struct im_request *q)
 	int found, r;
 
 	if (!(im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK))
-		return IPCMAP_NOTFOUND;
+		return not_there(op);
 	found = im_index_find(op, &slot);
 	if (found <= 0)
-		return found ? found : IPCMAP_NOTFOUND;
+		return found ? found : not_there(op);
 	is = im_request_alive(op, &slot.e);
 	if (is) {
 		r = im_request_judge(op, q, &slot.e);
@@ -74,6 +82,7 @@ int im_write_del(struct ipcmap *m, const void *key, size_t key_len,
 		if (r)
 			break;
 	}
+	im_lease_ring(&op);
 	im_op_done(&op);
 	return r;
 }

@@ -39,6 +39,7 @@ struct im_op {
 	unsigned victims; /* cleaned by this call because memory was short */
 	uint32_t listed;  /* stores in the redo list begun */
 	bool want_ahead; /* on leaving: the shard should get an extent ahead */
+	uint32_t *ring; /* bell of the lease that this write voided, or NULL; lease.h */
 };
 
 im_inline void im_op_init(struct ipcmap *m, struct im_op *op, uint64_t deadline_ns)
@@ -51,6 +52,7 @@ im_inline void im_op_init(struct ipcmap *m, struct im_op *op, uint64_t deadline_
 	op->grow = 0;
 	op->victims = 0;
 	op->want_ahead = false;
+	op->ring = NULL;
 }
 
 im_inline void im_op_shard(struct im_op *op, uint32_t shard)

@@ -11,6 +11,7 @@
 #include "span.h"
 
 #include "crash.h"
+#include "lease.h"
 
 #include <stdlib.h>
 
@@ -73,8 +74,10 @@ void im_span_leave(struct im_span *sp)
 
 void im_span_done(struct im_span *sp)
 {
-	for (uint32_t i = 0; i < sp->n; i++)
+	for (uint32_t i = 0; i < sp->n; i++) {
+		im_lease_ring(&sp->op[i]);
 		im_op_done(&sp->op[i]);
+	}
 	free(sp->op);
 }
 

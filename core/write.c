@@ -22,6 +22,7 @@
 #include "crash.h"
 #include "index.h"
 #include "large.h"
+#include "lease.h"
 #include "log.h"
 #include "os.h"
 #include "publish.h"
@@ -257,6 +258,7 @@ int im_write_run(struct ipcmap *m, struct im_request *q, struct im_record *rec)
 		im_large_drop(m->seg, rec);
 	else if (chain)
 		im_space_handed_over(m->seg);
+	im_lease_ring(&op);
 	im_op_done(&op);
 	return r;
 }
@@ -277,6 +279,24 @@ static void count_packed(struct ipcmap *m, uint64_t raw_len, uint64_t len)
 	im_count_by(m->seg, l, &l->packed_len, len);
 }
 
+int im_write_record(struct ipcmap *m, struct im_request *q, struct im_record *rec)
+{
+	uint32_t raw_len = rec->val_len;
+	struct im_scratch scratch;
+	bool packed;
+	int r;
+
+	packed = wants_packing(m, raw_len) && im_value_pack(rec, &scratch);
+	im_large_plan(m->seg, rec);
+	r = im_write_run(m, q, rec);
+	if (!packed)
+		return r;
+	if (r == 0)
+		count_packed(m, raw_len, rec->val_len);
+	im_scratch_give(&scratch);
+	return r;
+}
+
 int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *val,
 		 size_t val_len, const struct ipcmap_put_options *how,
 		 struct ipcmap_value *ret_old)
@@ -288,19 +308,6 @@ int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *
 				.val_len = (uint32_t)val_len,
 				.type = q.how->type,
 				.hash = im_hash(m->hash_seed, key, key_len)};
-	struct im_scratch scratch;
-	uint32_t raw_len;
-	bool packed;
-	int r;
 
-	raw_len = rec.val_len;
-	packed = wants_packing(m, raw_len) && im_value_pack(&rec, &scratch);
-	im_large_plan(m->seg, &rec);
-	r = im_write_run(m, &q, &rec);
-	if (!packed)
-		return r;
-	if (r == 0)
-		count_packed(m, raw_len, rec.val_len);
-	im_scratch_give(&scratch);
-	return r;
+	return im_write_record(m, &q, &rec);
 }

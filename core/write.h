@@ -20,6 +20,8 @@ int im_write_run(struct ipcmap *m, struct im_request *q, struct im_record *rec);
 /* The life that @rec gets, from what is asked and what @old (NULL: nothing) has left. */
 void im_write_life(struct im_op *op, const struct im_request *q, const struct im_entry *old,
 		   struct im_record *rec);
+/* The same of a value as it is: compressed, or put into extents of its own, if that is due. */
+int im_write_record(struct ipcmap *m, struct im_request *q, struct im_record *rec);
 
 int im_write_put(struct ipcmap *m, const void *key, size_t key_len, const void *val,
 		 size_t val_len, const struct ipcmap_put_options *how,

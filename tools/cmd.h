@@ -18,6 +18,7 @@
 	X(del)                                                                                 \
 	X(incr)                                                                                \
 	X(touch)                                                                               \
+	X(fill)                                                                                \
 	X(exists)                                                                              \
 	X(ls)                                                                                  \
 	X(stat)                                                                                \

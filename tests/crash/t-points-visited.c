@@ -65,6 +65,14 @@ static const struct {
 	{"group, new keys of a full bucket", 60, 40},
 	{"group, large value replaced", 50, 40},
 	{"group, the first of a map", 150, 40},
+	{"fill", 14, 20},
+	{"fill, large value", 40, 40},
+	{"fill, of an expired key", 14, 20},
+	{"fill that fails", 4, 3},
+	{"fill with a negative result", 14, 20},
+	{"put of a leased key", 14, 20},
+	{"del of a leased key", 6, 3},
+	{"delete by prefix, with leases", 90, 20},
 	{"snapshot, next version", 40, 40},
 	{"snapshot, one more than are kept", 40, 40},
 	{"snapshot, no room for all versions", 40, 40},
@@ -95,12 +103,15 @@ static uint32_t count_missing(void)
 }
 
 #if HAVE_POINTS
-/* Those of snapshots are passed in t-snapshot-points.c, those of bells in t-bell.c. */
+/*
+ * Those of snapshots are passed in t-snapshot-points.c, those of bells in t-bell.c, those of
+ * fills in t-fill-points.c.
+ */
 static bool elsewhere(const char *point)
 {
 	static const char *const subject[] = {"snapshot.", "pin.",    "keep.",
 					       "view.",	    "repair.", "offline.",
-					       "bell."};
+					       "bell.",	    "fill."};
 
 	for (unsigned i = 0; i < sizeof(subject) / sizeof(*subject); i++)
 		if (strncmp(point, subject[i], strlen(subject[i])) == 0)

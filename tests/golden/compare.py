@@ -189,6 +189,8 @@ FAULTS = {
     'queued': lambda seg, f: add(seg, f, 3968 + 24, 'I', 1),
     'image': lambda seg, f: add(seg, f, seg.h.extent_off + seg.versions[0].first * seg.len + 16,
                                 'I', 1),
+    'lease': lambda seg, f: put(f, next(seg.shard_at(i) + 112 for i, s in enumerate(seg.shards)
+                                        if s.leases), 'I', 0),
     'header': lambda seg, f: add(seg, f, 72, 'Q', 1),
     # these are no faults for either
     'pid': lambda seg, f: add(seg, f, seg.h.owner_off + 8, 'Q', 1),

@@ -90,6 +90,13 @@ m incr counter 5 >/dev/null
 m del empty
 agree 'after updates'
 
+fresh --size 1M --shards 2
+for k in a b c d; do
+	m fill $k -- sh -c 'kill -9 $PPID' 2>/dev/null || true
+done
+agree 'leases of dead owners'
+broken lease 1
+
 fresh --size 4M --shards 2
 for n in 2100 4096 4097 50000 300000; do
 	head -c $n /dev/urandom | m put "large $n"

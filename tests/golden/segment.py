@@ -34,6 +34,8 @@ TTL, IS_LARGE, FARKEY, PACKED = 1, 2, 4, 8
 SHARD_LEN, DIR_REF, BUCKET, SLOTS = 640, 4, 64, 11
 HEAD_LEN, TABLE_LEN, VERSION_LEN, PIN_LEN = 320, 128, 64, 16
 N_VERSIONS, N_PINS = 12, 16     # for each snapshot table
+N_BELLS = 16                    # for each snapshot table
+N_LEASES, LEASE_LEN = 16, 64    # for each shard
 IMAGE_MAGIC = 0x0a1a70616e737069
 
 
@@ -104,12 +106,14 @@ SPACE = fields('0 lock', '4 limit_n', '8 used', '12 fresh', '16 head', '20 tail'
 EXTENT = fields('0 word 8', '8 next', '12 prev', '16 fill', '20 backed', '32 version_max 8',
                 '40 expiry_max 8', '48 expiry_min 8', '24 live', '28 named')
 SHARD = fields('0 geometry 8', '8 reclaim_seq 8', '16 floor 8', '64 lock', '72 takeovers 8',
+               '112 leases',
                '128 version 8', '136 entries 8', '144 live 8', '152 large 8', '160 hot', '164 cold',
                '168 reserve', '172 ahead', '176 first', '180 last', '184 n_log', '188 n_index',
                '192 ovf_first', '196 ovf_pos', '200 ovf_free', '204 n_ovf_ext', '208 n_ovf 8',
                '216 free_word 8', '224 free_first', '228 free_last', '232 free_n', '236 unsplit',
                '240 uncompact', '244 image', '260 n_ahead', '296 cleaned 8', '304 expired 8',
                '320 tail 8', '384 seq 8', '392 n_stores')
+LEASE = fields('0 hash 8', '8 version 8', '40 owner', '44 grant')
 VERSION = fields('0 version 8', '8 word 8', '16 len 8', '24 time 8', '32 first', '36 last', '40 n',
                  '44 keys', '48 table', '52 state', '56 stored 8')
 
@@ -240,6 +244,7 @@ class Segment:
         for i in range(self.h.n_shards):
             self.shards[i] = Part(self.f, self.shard_at(i), SHARD)
             self.find(f'shard {i}', self.check_shard, i)
+            self.find(f'leases of shard {i}', self.check_leases, i)
         self.versions = []
         self.find('snapshots', self.check_snapshots)
         self.find('groups', self.check_groups)
@@ -742,6 +747,35 @@ class Segment:
             if owner and (p >= self.pin_top or extent >= len(self.extents) or
                           not 0 < owner & 1023 <= self.h.n_owners):
                 self.say(f'pin {p} of owner {owner & 1023}, extent {extent}')
+
+    # ---- leases ----
+
+    def leases_at(self, i):
+        """Those of shard i; None: the segment has no waiting area."""
+        h = self.h
+        at = self.align(h.user[2] + self.snaps_len(), 64)
+        at += 64 + self.align(h.user[3] * N_BELLS * 4 + h.n_owners * 8, 64)
+        if at + h.n_shards * N_LEASES * LEASE_LEN > h.user_len:
+            return None
+        return h.user_off + at + i * N_LEASES * LEASE_LEN
+
+    def check_leases(self, i):
+        at, s, hashes = self.leases_at(i), self.shards[i], set()
+        if at is None:
+            if s.leases:
+                self.say('some, and no place for them')
+            return
+        for n in range(N_LEASES):
+            x = Part(self.f, at + n * LEASE_LEN, LEASE)
+            if not x.owner:
+                continue
+            if not s.leases:
+                self.say(f'{n} is granted, and there should be none')
+            if x.hash >> 64 - (self.h.n_shards.bit_length() - 1) != i or x.hash in hashes:
+                self.say(f'{n} is of another shard, or of the key of another lease')
+            if x.version > s.version:
+                self.say(f'{n} has version {x.version}, the next is {s.version}')
+            hashes.add(x.hash)
 
     # ---- what the tool prints ----
 
