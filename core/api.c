@@ -7,6 +7,7 @@
 #include "commit.h"
 #include "compact.h"
 #include "consistent.h"
+#include "event.h"
 #include "lease.h"
 #include "many.h"
 #include "os.h"
@@ -541,8 +542,12 @@ IPCMAP_API int ipcmap_repair(const char *name, const struct ipcmap_repair_option
 
 IPCMAP_API void ipcmap_interrupt(struct ipcmap *map)
 {
-	if (map)
-		im_seg_interrupt(map->seg);
+	if (!map)
+		return;
+	im_seg_interrupt(map->seg);
+	/* those that sleep on a bell look again */
+	if (map->waits && !map->seg->rdonly)
+		im_event_ring_all(map);
 }
 
 IPCMAP_API const char *ipcmap_why(struct ipcmap *map)

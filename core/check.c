@@ -396,6 +396,10 @@ static void check_rest(struct checker *c)
 		see(c, reserve, FMT_RESERVED, "the reserve");
 	if (im_load32_rlx(&s->free_n) && is_ours(c, freed, FMT_RESERVED))
 		c->sums[freed].seen = true;
+	if (im_load32_rlx(&s->ring))
+		see(c, im_load32_rlx(&s->ring) - 1, FMT_RESERVED, "the ring");
+	if (im_load_rlx(&s->ring_head) & 7)
+		found(c, "event.I2: the ring's head lies between two events");
 	for (uint32_t ext = 0; ext < im_space_fresh(c->m->seg); ext++) {
 		uint64_t w = im_load_rlx(&c->m->seg->table[ext].word);
 

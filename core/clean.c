@@ -21,6 +21,7 @@
 #include "clean.h"
 
 #include "crash.h"
+#include "event.h"
 #include "index.h"
 #include "large.h"
 #include "log.h"
@@ -195,6 +196,8 @@ static bool drop(struct im_op *op, const struct im_entry *e, struct fmt_bucket *
 		im_entry_chain(e, &c);
 		im_large_unhook(op, &c, im_load_rlx(&s->large));
 	}
+	if (counts && im_event_wanted(op))
+		im_event_expired(op, e);
 	im_redo_run(op);
 	bump(&s->expired);
 	crash("clean.dropped");

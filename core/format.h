@@ -34,6 +34,8 @@
  *                  whoever waited looks again                                lease / fill
  *   ord(bell)      a change, then the look for listeners; listening, then
  *                  the look for a change                                     shm/bell.c
+ *   ord(event)     the change and the bytes of its event, then ring_head;
+ *                  ring_head, then the bytes that take their place           event / watch
  */
 #ifndef IM_FORMAT_H
 #define IM_FORMAT_H
@@ -138,9 +140,13 @@ struct fmt_shard {
 	uint32_t lock;
 	uint32_t fetching; /* owner that fetches an extent ahead; a hint */
 	uint64_t takeovers;
-	uint64_t reserved1[4];
+	/* who watches the shard: core/ring.h; through the redo list */
+	uint32_t ring;	    /* 1 + the extent that its events go to; 0: nobody watches it */
+	uint32_t reserved3;
+	uint64_t ring_head; /* bytes of events ever appended; it never falls */
+	uint64_t reserved1[2];
 	uint32_t leases; /* 0: no lease of this shard is granted; plain stores under the lock */
-	uint32_t reserved3[3];
+	uint32_t reserved4[3];
 
 	/* under the lock; changed through the redo list */
 	uint64_t version; /* of the next write */
@@ -191,6 +197,7 @@ struct fmt_shard {
 static_assert(sizeof(struct fmt_shard) == FMT_SHARD_LEN, "layout");
 static_assert(offsetof(struct fmt_shard, lock) == 64, "readers have a line of their own");
 static_assert(offsetof(struct fmt_shard, leases) == 112, "layout");
+static_assert(offsetof(struct fmt_shard, ring) == 80, "on the line that a writer has anyway");
 static_assert(offsetof(struct fmt_shard, version) == 128, "layout");
 static_assert(offsetof(struct fmt_shard, head) == 160, "layout");
 static_assert(offsetof(struct fmt_shard, n_ovf) == 208, "layout");
@@ -343,6 +350,33 @@ struct fmt_waits {
 	uint64_t reserved[6];
 };
 static_assert(sizeof(struct fmt_waits) == 64, "one line");
+
+/*
+ * What an owner watches, its word: generation:20 (low) | zero:12 | groups:32, of its slot; bit
+ * n stands for the shards that are n modulo 32. Void when that owner is dead, or has another
+ * generation.
+ */
+#define FMT_WATCH_GROUPS 32u
+#define FMT_WATCH_GEN_MASK UINT64_C(0xfffff)
+
+/*
+ * An event in the ring of a shard: this, then the key, zeros to a multiple of 8 bytes. A ring
+ * is one extent; byte n of all events lies at n modulo its length, so an event may go round.
+ */
+struct fmt_event {
+	uint64_t what; /* version:48 (low) | op:8 | cut:8, 1: only the first bytes of the key */
+	uint64_t sizes; /* bytes of all this:32 (low) | key_len:16 | its place / 8, low 16 bits */
+	uint64_t hash;	/* of the key; 0 without one */
+};
+static_assert(sizeof(struct fmt_event) == 24, "layout");
+
+enum fmt_event_op {
+	FMT_EVENT_PUT = 1,
+	FMT_EVENT_DEL = 2,
+	FMT_EVENT_EXPIRE = 3,
+	FMT_EVENT_EVICT = 4, /* reserved */
+	FMT_EVENT_CLEAR = 5, /* without a key: all keys of the shard with a lower version */
+};
 
 /* A key that one process on the host is loading, for all who wait. */
 struct fmt_lease {

@@ -126,7 +126,7 @@ bool im_group_store(struct im_op *op, struct im_change *c, uint64_t version)
 	if (found && slot.e.flags & FMT_F_LARGE && !im_room_try_settle(op))
 		return false; /* there is one of them at most, and the place was free */
 	if (c->del && found)
-		done = im_unpublish(op, &slot, true);
+		done = im_unpublish(op, &slot, true, FMT_EVENT_DEL);
 	else if (c->del)
 		only_version(op, version);
 	else if (found || slot.free_b)

@@ -60,7 +60,7 @@ extern "C" {
 #define IPCMAP_BUSY (-EBUSY)           /* deadline passed; for get: reused 16 times (retry) */
 #define IPCMAP_DEADLOCK (-EDEADLK)     /* a write inside this thread's own write */
 #define IPCMAP_INTERRUPTED (-EINTR)    /* ipcmap_interrupt() was called (unchanged) */
-#define IPCMAP_GAP (-EOVERFLOW)        /* reserved for watching */
+#define IPCMAP_GAP (-EOVERFLOW)        /* reserved; a watch shows a gap as an event */
 #define IPCMAP_MOVED (-EREMCHG)        /* reserved for migration */
 #define IPCMAP_CORRUPT (-EUCLEAN)      /* the segment holds bytes that cannot be (check it) */
 
@@ -173,7 +173,8 @@ IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
  * All calls that take or show keys work on keys without the prefix: for tenants, and modules,
  * that share a map. ipcmap_clear() deletes what is under it, as ipcmap_del_prefix() does, and
  * ipcmap_entries() counts that by a scan. Calls about the whole map, snapshot tables among
- * them, stay about the whole map, and the default deadline is that of @map. It is no border for security: whoever has the segment
+ * them, stay about the whole map, and the default deadline is that of @map. It is no border
+ * for security: whoever has the segment
  * attached can reach every key of it.
  *
  * Return:  0; NOMEM; INVALID.
@@ -188,8 +189,8 @@ IPCMAP_API int ipcmap_open_prefix(struct ipcmap *map, const void *prefix, size_t
 
 /**
  * ipcmap_close() - detach
- * @map: may be NULL; must not be in use by another thread; its snapshots, and handles that
- *       ipcmap_open_prefix() made of it, are closed before
+ * @map: may be NULL; must not be in use by another thread; its snapshots and watches, and handles
+ *       that ipcmap_open_prefix() made of it, are closed before
  *
  * The segment and its content stay.
  *
@@ -1127,6 +1128,126 @@ IPCMAP_API int ipcmap_lease_put(struct ipcmap *map, const void *key, size_t key_
 IPCMAP_API int ipcmap_lease_fail(struct ipcmap *map, const void *key, size_t key_len,
 				 const struct ipcmap_lease *lease,
 				 const struct ipcmap_fill_options *how, int err);
+
+/* ---- watching ---- */
+
+struct ipcmap_watch; /* what happens to some keys from now on; see ipcmap_watch_open() */
+
+/* what is watched */
+#define IPCMAP_WATCH_KEY 1u    /* one key */
+#define IPCMAP_WATCH_PREFIX 2u /* keys that begin with some bytes */
+#define IPCMAP_WATCH_ALL 3u    /* every key */
+
+/* what happened */
+#define IPCMAP_EVENT_PUT 1u    /* stored, or added to; not touched: the version stays */
+#define IPCMAP_EVENT_DEL 2u    /* deleted, or taken */
+#define IPCMAP_EVENT_EXPIRE 3u /* it had expired, and its memory was reclaimed now */
+#define IPCMAP_EVENT_EVICT 4u  /* reserved */
+#define IPCMAP_EVENT_CLEAR 5u  /* all keys of the group, with a lower version, were forgotten */
+#define IPCMAP_EVENT_GAP 6u    /* events of the group's keys were lost: read those keys again */
+
+/* An event as ipcmap_watch_next() shows it. */
+struct ipcmap_event {
+	unsigned op;      /* IPCMAP_EVENT_... */
+	uint32_t group;   /* of the key, as ipcmap_group() tells; the group of a CLEAR or a GAP */
+	const void *key;  /* valid until the next call for this watch; NULL with CLEAR and GAP */
+	size_t key_len;   /* 0 then */
+	uint64_t version; /* of the change; rises from event to event of a group; 0 with GAP */
+};
+
+/**
+ * ipcmap_watch_open() - watch a key, the keys of a prefix, or all keys, from now on
+ * @key:  the key, or the prefix, of @key_len bytes; NULL and 0 with IPCMAP_WATCH_ALL
+ * @what: IPCMAP_WATCH_...
+ * @ret_watch: to be closed by ipcmap_watch_close(), before the map is
+ *
+ * Every change made after this call returns is shown by ipcmap_watch_next(), once and in the
+ * order in which it was made, for each key; keys of different groups have no order. So who
+ * opens a watch, reads the keys, and then does to what was read as the events say, has what
+ * the map has. An event says which key changed and how, not its value: a get finds that value
+ * or a later one.
+ *
+ * A shard that is watched keeps its last events in one extent of the map's limit. A watcher
+ * that falls further behind gets a GAP. A watch of one key that is there gets one only when
+ * that key did change, however much its shard is written to. A key longer than about a quarter
+ * of an extent is told as a GAP.
+ *
+ * A key that expires is gone for readers at its time; its EXPIRE comes when its memory is
+ * reclaimed, by later writes or ipcmap_compact(), or when a delete finds it. A put over an
+ * expired key is a PUT.
+ *
+ * Return:  0; VERSION: the segment was made by a library that had no watches; LIMIT, FULL: no
+ *          room for the events; NOMEM; READONLY; INVALID; else as for ipcmap_del() without
+ *          NOTFOUND.
+ * Memory:  some KiB from malloc() and the key; an extent for each shard that is watched, shared
+ *          by all who watch it, given back after the last of them, or when they died.
+ * Threads: any thread, any process. Signals: not async-signal-safe.
+ * Fork:    a watch is of the process that opened it: in a forked child every call on it says
+ *          MISMATCH, but ipcmap_watch_close(); open one there.
+ * Crash:   the watch ends; what it took is given back by those who write.
+ * Cost:    O(1) for a key, O(shards) for the others. Writers of a watched shard append 24
+ *          bytes and the key to each change; others pay one load.
+ */
+IPCMAP_API int ipcmap_watch_open(struct ipcmap *map, const void *key, size_t key_len,
+				 unsigned what, struct ipcmap_watch **ret_watch);
+
+/**
+ * ipcmap_watch_next() - the next event
+ * @deadline_ns: how long to wait for one; 0: the handle's default; NOWAIT; FOREVER
+ * @ret: the event
+ *
+ * Events that come while nobody calls are kept, see ipcmap_watch_open().
+ *
+ * Return:  0; BUSY: there was none until the deadline; INTERRUPTED; MISMATCH in a forked child;
+ *          CORRUPT; INVALID.
+ * Memory:  nothing is allocated; the key is the watch's.
+ * Threads: one thread at a time for each watch; takes no lock that other processes know, and
+ *          waits for no other process. Sleepers are woken by changes of their key, their prefix
+ *          or any key, and look for themselves once a second.
+ * Signals: not async-signal-safe. Fork: as for ipcmap_watch_open().
+ * Crash:   as for ipcmap_watch_open().
+ * Cost:    O(events of the watched shards since the last call); a system call when it sleeps.
+ */
+IPCMAP_API int ipcmap_watch_next(struct ipcmap_watch *watch, uint64_t deadline_ns,
+				 struct ipcmap_event *ret);
+
+/**
+ * ipcmap_watch_fd() - a descriptor for poll(2), epoll(7) and event loops
+ *
+ * It is readable when ipcmap_watch_next() may have an event. Then call that with NOWAIT until
+ * it says BUSY: only then the descriptor is reset. The first call starts a thread, which takes
+ * no signals; later ones return the same descriptor. It is not read, written or closed by the
+ * caller.
+ *
+ * Return:  the descriptor, close-on-exec; MISMATCH in a forked child; NOMEM; INVALID; errors of
+ *          eventfd(2) and pthread_create(3).
+ * Memory:  the thread's stack. Threads: as for ipcmap_watch_next().
+ * Signals: not async-signal-safe. Fork: as for ipcmap_watch_open().
+ * Crash:   as for ipcmap_watch_open().
+ * Cost:    O(1), some system calls.
+ */
+IPCMAP_API int ipcmap_watch_fd(struct ipcmap_watch *watch);
+
+/**
+ * ipcmap_watch_close() - watch no longer
+ * @watch: may be NULL; no other thread may be using it; its events' keys are gone
+ *
+ * Memory:  what was taken is freed, and the shards' extents are given back if nobody else
+ *          watches them.
+ * Threads: waits for the thread of ipcmap_watch_fd(), and up to 10 ms for a shard's lock.
+ * Signals: not async-signal-safe. Fork: in a forked child frees the memory only.
+ * Crash:   as for ipcmap_watch_open().
+ * Cost:    O(owners) for a key, O(owners x shards) for the others.
+ */
+IPCMAP_API void ipcmap_watch_close(struct ipcmap_watch *watch);
+
+/**
+ * ipcmap_group() - which keys a CLEAR or a GAP concerns
+ *
+ * Return: the group of a key, below the map's number of shards; INVALID. It never changes.
+ * Cost:   a hash of the key. All else as for ipcmap_get().
+ */
+IPCMAP_API int ipcmap_group(struct ipcmap *map, const void *key, size_t key_len);
 
 /* What ipcmap_inspect() tells: the header as it stands in the segment. All lengths in bytes. */
 struct ipcmap_inspect {

@@ -8,6 +8,7 @@
 #ifndef IM_PUBLISH_H
 #define IM_PUBLISH_H
 
+#include "event.h"
 #include "index.h"
 #include "large.h"
 #include "lease.h"
@@ -84,11 +85,17 @@ im_inline bool im_publish(struct im_op *op, const struct im_slot *slot, bool fou
 	} else if (rec->flags & FMT_F_LARGE) {
 		im_redo_set(op, &s->large, large);
 	}
+	if (im_event_wanted(op))
+		im_event_add(op, FMT_EVENT_PUT, rec->key, rec->key_len, op->hash, rec->version);
 	return im_redo_run(op);
 }
 
-/* The entry that @slot names is not there any more; with @version that takes a version. */
-im_inline bool im_unpublish(struct im_op *op, const struct im_slot *slot, bool version)
+/*
+ * The entry that @slot names is not there any more, which is told as @what; with @version that
+ * takes a version, which it does anyway when it is told.
+ */
+im_inline bool im_unpublish(struct im_op *op, const struct im_slot *slot, bool version,
+			    enum fmt_event_op what)
 {
 	struct fmt_shard *s = op->s;
 	bool counted = slot->e.version >= im_load_rlx(&s->floor);
@@ -105,12 +112,14 @@ im_inline bool im_unpublish(struct im_op *op, const struct im_slot *slot, bool v
 		im_redo_set(op, &s->entries, im_load_rlx(&s->entries) - 1);
 		im_redo_set(op, &s->live, im_load_rlx(&s->live) - slot->e.size);
 	}
-	if (version)
-		im_redo_set(op, &s->version, im_load_rlx(&s->version) + 1);
 	if (slot->e.flags & FMT_F_LARGE) {
 		im_entry_chain(&slot->e, &c);
 		im_large_unhook(op, &c, im_load_rlx(&s->large));
 	}
+	if (counted && im_event_wanted(op))
+		im_event_gone(op, what);
+	else if (version)
+		im_redo_set(op, &s->version, im_load_rlx(&s->version) + 1);
 	return im_redo_run(op);
 }
 

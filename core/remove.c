@@ -10,6 +10,7 @@
 
 #include "clean.h"
 #include "crash.h"
+#include "event.h"
 #include "index.h"
 #include "lease.h"
 #include "publish.h"
@@ -52,7 +53,7 @@ static int del_locked(struct im_op *op, const struct im_request *q)
 	}
 	books = &op->seg->table[slot.e.ext].books;
 	old = im_load_rlx(books);
-	im_unpublish(op, &slot, false);
+	im_unpublish(op, &slot, false, is ? FMT_EVENT_DEL : FMT_EVENT_EXPIRE);
 	crash("del.stored");
 	im_room_try_settle(op);
 	im_index_trim(op, im_index_place(op, op->hash));
@@ -106,6 +107,8 @@ static void clear_locked(struct im_op *op)
 		    im_load_rlx(&s->tail) + im_room_left(op, FMT_HOT) + im_room_left(op, FMT_COLD));
 	im_redo_set32(op, &s->head[FMT_HOT], FMT_NO_EXTENT);
 	im_redo_set32(op, &s->head[FMT_COLD], FMT_NO_EXTENT);
+	if (im_event_wanted(op))
+		im_event_add(op, FMT_EVENT_CLEAR, NULL, 0, 0, floor - 1);
 	im_redo_run(op);
 	im_room_recap(op);
 	crash("clear.stored");

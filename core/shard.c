@@ -14,10 +14,12 @@
 
 #include "clean.h"
 #include "crash.h"
+#include "event.h"
 #include "group.h"
 #include "index.h"
 #include "os.h"
 #include "redo.h"
+#include "ring.h"
 #include "room.h"
 #include "space.h"
 
@@ -123,6 +125,11 @@ void im_op_tidy(struct im_op *op)
 {
 	struct fmt_line *line;
 
+	if (op->told) {
+		im_event_ring(op);
+		if (op->lapped)
+			im_ring_look(op->m, op->lap_shard, IM_NOWAIT);
+	}
 	if (op->want_ahead)
 		fetch_ahead(op);
 	if (op->in_hand != FMT_NO_EXTENT)

@@ -22,6 +22,9 @@
 /* Victims cleaned for one extent: 1 / (least gain of a victim), twice. */
 #define IM_OP_VICTIMS_MAX 256u
 
+/* Bells of one operation; when there are more, all are rung. */
+#define IM_OP_BELLS 24u
+
 struct im_op {
 	struct ipcmap *m;
 	struct im_seg *seg;
@@ -40,6 +43,12 @@ struct im_op {
 	uint32_t listed;  /* stores in the redo list begun */
 	bool want_ahead; /* on leaving: the shard should get an extent ahead */
 	uint32_t *ring; /* bell of the lease that this write voided, or NULL; lease.h */
+	/* events of watched shards: event.h */
+	bool told;	 /* bells are to be rung; the next ones mean nothing before that */
+	bool lapped;	 /* a ring went round: is it watched still? */
+	uint8_t n_bells; /* IM_OP_BELLS + 1: all */
+	uint32_t bells[IM_OP_BELLS];
+	uint32_t lap_shard;
 };
 
 im_inline void im_op_init(struct ipcmap *m, struct im_op *op, uint64_t deadline_ns)
@@ -53,6 +62,7 @@ im_inline void im_op_init(struct ipcmap *m, struct im_op *op, uint64_t deadline_
 	op->victims = 0;
 	op->want_ahead = false;
 	op->ring = NULL;
+	op->told = false;
 }
 
 im_inline void im_op_shard(struct im_op *op, uint32_t shard)
@@ -82,7 +92,7 @@ void im_op_leave(struct im_op *op);
 void im_op_tidy(struct im_op *op);
 im_inline void im_op_done(struct im_op *op)
 {
-	if (unlikely(op->want_ahead || op->in_hand != FMT_NO_EXTENT || op->wait.slept))
+	if (unlikely(op->want_ahead || op->told || op->in_hand != FMT_NO_EXTENT || op->wait.slept))
 		im_op_tidy(op);
 }
 

@@ -20,6 +20,7 @@
 
 #include "clean.h"
 #include "crash.h"
+#include "event.h"
 #include "index.h"
 #include "large.h"
 #include "lease.h"

@@ -29,6 +29,7 @@
 	X(compact)                                                                             \
 	X(dump)                                                                                \
 	X(load)                                                                                \
+	X(watch)                                                                               \
 	X(snapshot)                                                                            \
 	X(exec)                                                                                \
 	X(clear)                                                                               \

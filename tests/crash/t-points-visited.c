@@ -105,13 +105,14 @@ static uint32_t count_missing(void)
 #if HAVE_POINTS
 /*
  * Those of snapshots are passed in t-snapshot-points.c, those of bells in t-bell.c, those of
- * fills in t-fill-points.c.
+ * fills in t-fill-points.c, those of watches in t-watch-points.c.
  */
 static bool elsewhere(const char *point)
 {
 	static const char *const subject[] = {"snapshot.", "pin.",    "keep.",
 					       "view.",	    "repair.", "offline.",
-					       "bell.",	    "fill."};
+					       "bell.",	    "fill.",   "event.",
+					       "ring.",	    "watch."};
 
 	for (unsigned i = 0; i < sizeof(subject) / sizeof(*subject); i++)
 		if (strncmp(point, subject[i], strlen(subject[i])) == 0)

@@ -151,6 +151,16 @@ for round in 1 2 3; do
 	agree "killed writer, round $round"
 done
 
+# so does a watcher: its rings stay until somebody writes more
+fresh --size 4M --shards 2
+"$tool" watch "$name" >/dev/null &
+until m inspect --json | grep -q '"reserved": *2'; do sleep 0.01; done
+keys 1 60 9 | m load >/dev/null
+m del 'key 7' 'key 8'
+agree 'watched'
+{ kill -KILL $!; wait $!; } 2>/dev/null || :
+agree 'killed watcher'
+
 fresh --size 2M --shards 4
 keys 1 200 50 | m load >/dev/null
 for round in 1 2 3 4 5 6 7 8 9 10; do

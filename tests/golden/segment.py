@@ -106,7 +106,7 @@ SPACE = fields('0 lock', '4 limit_n', '8 used', '12 fresh', '16 head', '20 tail'
 EXTENT = fields('0 word 8', '8 next', '12 prev', '16 fill', '20 backed', '32 version_max 8',
                 '40 expiry_max 8', '48 expiry_min 8', '24 live', '28 named')
 SHARD = fields('0 geometry 8', '8 reclaim_seq 8', '16 floor 8', '64 lock', '72 takeovers 8',
-               '112 leases',
+               '80 ring', '88 ring_head 8', '112 leases',
                '128 version 8', '136 entries 8', '144 live 8', '152 large 8', '160 hot', '164 cold',
                '168 reserve', '172 ahead', '176 first', '180 last', '184 n_log', '188 n_index',
                '192 ovf_first', '196 ovf_pos', '200 ovf_free', '204 n_ovf_ext', '208 n_ovf 8',
@@ -478,6 +478,10 @@ class Segment:
             e = x.next
         if s.reserve != NONE:
             self.use(s.reserve, f'reserve of shard {i}', RESERVED, i)
+        if s.ring:
+            self.use(s.ring - 1, f'ring of shard {i}', RESERVED, i)
+        if s.ring_head % 8:
+            self.say(f'the ring of shard {i} has its head at {s.ring_head}')
         e = s.ahead
         for _ in range(s.n_ahead):
             e = self.use(e, f'ahead of shard {i}', RESERVED, i).next
