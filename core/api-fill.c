@@ -31,7 +31,7 @@ static bool bad_how(const struct ipcmap_fill_options *how)
 static int begin(struct im_fill *f, struct ipcmap *m, const void *key, size_t key_len,
 		 const struct ipcmap_fill_options *how, struct ipcmap_value *v)
 {
-	if (bad_key(m, key, key_len) || bad_how(how))
+	if (bad_key(m, key, key_len) || bad_how(how) || m->prefix_len)
 		return IPCMAP_INVALID;
 	if (!m->leases)
 		return IPCMAP_VERSION;

@@ -11,7 +11,7 @@ IPCMAP_API int ipcmap_watch_open(struct ipcmap *map, const void *key, size_t key
 {
 	int r;
 
-	if (!map || !ret_watch || key_len > IPCMAP_KEY_MAX || what < IPCMAP_WATCH_KEY ||
+	if (!map || map->prefix_len || !ret_watch || key_len > IPCMAP_KEY_MAX || what < IPCMAP_WATCH_KEY ||
 	    what > IPCMAP_WATCH_ALL || (what == IPCMAP_WATCH_ALL) != !key_len ||
 	    (key_len && !key))
 		return IPCMAP_INVALID;
@@ -52,7 +52,7 @@ IPCMAP_API void ipcmap_watch_close(struct ipcmap_watch *watch)
 
 IPCMAP_API int ipcmap_group(struct ipcmap *map, const void *key, size_t key_len)
 {
-	if (!map || !key || key_len - 1 >= IPCMAP_KEY_MAX)
+	if (!map || map->prefix_len || !key || key_len - 1 >= IPCMAP_KEY_MAX)
 		return IPCMAP_INVALID;
 	return (int)im_map_shard(map, im_hash(map->hash_seed, key, key_len));
 }

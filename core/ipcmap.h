@@ -174,8 +174,8 @@ IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
  * that share a map. ipcmap_clear() deletes what is under it, as ipcmap_del_prefix() does, and
  * ipcmap_entries() counts that by a scan. Calls about the whole map, snapshot tables among
  * them, stay about the whole map, and the default deadline is that of @map. It is no border
- * for security: whoever has the segment
- * attached can reach every key of it.
+ * for security: whoever has the segment attached can reach every key of it. Loading and
+ * watching are refused with such a handle: INVALID.
  *
  * Return:  0; NOMEM; INVALID.
  * Memory:  freed by ipcmap_close(); @prefix is copied. Calls under it take some 600 bytes of

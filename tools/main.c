@@ -115,7 +115,7 @@ static void help(FILE *to)
 {
 	fputs("usage: ipcmap VERB [OPTION]... - key->value maps in shared memory\n\n", to);
 	for (size_t i = 0; i < N_VERBS; i++) {
-		char use[64];
+		char use[96];
 
 		snprintf(use, sizeof use, "%s %s", verbs[i]->name, verbs[i]->operands);
 		if (strlen(use) > USE_WIDTH)

@@ -25,7 +25,7 @@
 #define SAMPLE_ALL 8u	 /* states looked at from the start; then fewer and fewer */
 #define PAYLOAD_EACH 32u /* states that only fill what nothing names: two of so many */
 #define NESTED_ALL 6u	 /* states of an operation from which successors start, at least */
-#define NESTED_EACH 3u	 /* of a sample: of so many operations one gets a successor */
+#define NESTED_EACH 4u	 /* of a sample: of so many operations one gets a successor */
 #define TWICE_MAX 8000u	 /* states of an operation that is gone through twice */
 #define NESTED_LINE 1000100
 #define HASHES (1u << 20)
@@ -384,19 +384,14 @@ struct trace_journal *points_journal(uint64_t len)
 
 void points_step_over(const struct points_image *start)
 {
-	bool opening = points_scenario->opening;
 	struct points_row row = {0};
 
 	points_journal(start->len);
 	if (step_of && !strstr(points_scenario->name, step_of))
 		return;
-	if (!points_step_all) {
-		operate(start, !opening && points_total.ran % 2, &row);
-	} else {
-		operate(start, false, &row);
-		if (!opening && row.states < TWICE_MAX)
-			operate(start, true, &row);
-	}
+	operate(start, false, &row);
+	if (points_step_all && !points_scenario->opening && row.states < TWICE_MAX)
+		operate(start, true, &row);
 	points_report(&row);
 }
 

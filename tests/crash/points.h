@@ -109,6 +109,9 @@ void points_put(struct ipcmap *m, uint32_t id, uint32_t len, uint64_t seq);
 void points_put_many(struct ipcmap *m, uint32_t from, uint32_t n, uint32_t len);
 void points_put_in_bucket(struct ipcmap *m, uint64_t mask, uint64_t bits, uint32_t n);
 
+/* With a clock that runs ahead, so that compaction need not rest. */
+int points_compact(struct ipcmap *m, const struct ipcmap_compact_options *how);
+
 /* Around what may be single-stepped. */
 void points_step_in(void);
 int points_step_out(int r);

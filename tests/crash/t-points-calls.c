@@ -4,8 +4,6 @@
  */
 #include "points.h"
 
-#include "os.h"
-
 #define HOUR (UINT64_C(3600) * 1000000000)
 
 static int add_to_1(struct ipcmap *m, uint32_t i)
@@ -143,28 +141,10 @@ static void thirty_of_1(struct ipcmap *m)
 
 SCENARIO(del_prefix, "delete by prefix", thirty_of_1, del_keys_1, 1, .least = 90, .loose = true)
 
-/* Time flies, so that compaction need not rest. */
-static uint64_t leap(void)
-{
-	static uint64_t now;
-
-	now += 700000000;
-	return im_os_real.now() + now;
-}
-
 static int compact_all(struct ipcmap *m, uint32_t i)
 {
-	static struct im_os os;
-	int r;
-
 	(void)i;
-	os = im_os_real;
-	os.now = leap;
-	im_os = &os;
-	points_step_in();
-	r = points_step_out(ipcmap_compact(m, NULL, NULL));
-	im_os = &im_os_real;
-	return r;
+	return points_compact(m, NULL);
 }
 
 /* Many buckets, most of them empty, and extents with little in each. */

@@ -50,6 +50,31 @@ static int put_large_or_not(struct ipcmap *m, uint32_t i)
 SCENARIO(tight_large, "large puts into a map nearly full", nearly_full, put_large_or_not, 2,
 	 .least = 20)
 
+/* Buckets in overflow extents that could be fewer, and nowhere to put them together. */
+static void full_of_overflows(struct ipcmap *m)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < 4; i++)
+		points_put_in_bucket(m, 255, i, 14);
+	for (uint32_t i = 30000; i < 34500; i++)
+		T_MUST(points_store(m, i, 40, 1, 0) == 0);
+	for (uint32_t i = 30000; i < 34500; i++)
+		if (i % 60)
+			T_MUST(points_del(m, i) == 0);
+	for (uint32_t i = 1; i < 3000 && !r; i++)
+		r = points_store(m, 40000 + i, 700, 1, 0);
+	T_MUST(r == IPCMAP_LIMIT);
+}
+
+static int compact(struct ipcmap *m, uint32_t i)
+{
+	(void)i;
+	return points_compact(m, NULL);
+}
+
+SCENARIO(compact, "compact, no memory left", full_of_overflows, compact, 1, .least = 100)
+
 /* ---- two shards ---- */
 
 /*
@@ -105,15 +130,16 @@ SCENARIO(expired_large, "large put that meets the expired of another shard",
 
 static int publish(struct ipcmap *m, const char *table, uint32_t seq, uint32_t n)
 {
-	static unsigned char val[3000];
+	static unsigned char val[64][3000];
 	static char key[64][16];
 	struct ipcmap_pair pairs[64];
-	uint64_t version;
+	uint64_t version, x = seq + 1;
 
-	memset(val, (int)seq, sizeof(val));
+	for (size_t i = 0; i < sizeof(val); i++) /* that does not pack */
+		val[i / sizeof(val[0])][i % sizeof(val[0])] = (unsigned char)load_random(&x);
 	for (uint32_t i = 0; i < n; i++)
-		pairs[i] = (struct ipcmap_pair){key[i], (size_t)sprintf(key[i], "s-%u", i), val,
-						sizeof(val)};
+		pairs[i] = (struct ipcmap_pair){key[i], (size_t)sprintf(key[i], "s-%u", i), val[i],
+						sizeof(val[i])};
 	points_step_in();
 	return points_step_out(
 		ipcmap_snapshot_publish(m, table, pairs, n, &version, NULL, 0));
@@ -172,6 +198,7 @@ SCENARIO(tables, "snapshot, in a dropped table's entry", tables_used_up, publish
 static CU_TestInfo tests[] = {
 	{"killed in puts into a map nearly full", points__tight},
 	{"killed in large puts into a map nearly full", points__tight_large},
+	{"killed in a compaction of a full map", points__compact},
 	{"killed in meeting the expired of another shard", points__expired},
 	{"killed in meeting them for a large value", points__expired_large},
 	{"killed in a publication in a full map", points__versions},

@@ -6,38 +6,21 @@
 #include "points.h"
 
 #include "map.h"
-#include "os.h"
 
 #define SHORT UINT64_C(200000000)
 #define HOUR (UINT64_C(3600) * 1000000000)
 
 /* ---- compaction ---- */
 
-static uint64_t leap(void)
-{
-	static uint64_t now;
-
-	now += 700000000;
-	return im_os_real.now() + now;
-}
-
 static int compact(struct ipcmap *m, unsigned flags, int (*progress)(void *, uint64_t, uint64_t))
 {
 	struct ipcmap_compact_options how = IPCMAP_COMPACT_INIT;
-	static struct im_os os;
 	unsigned asked = 0;
-	int r;
 
 	how.flags = flags;
 	how.progress = progress;
 	how.arg = &asked;
-	os = im_os_real;
-	os.now = leap;
-	im_os = &os;
-	points_step_in();
-	r = points_step_out(ipcmap_compact(m, &how, NULL));
-	im_os = &im_os_real;
-	return r;
+	return points_compact(m, &how);
 }
 
 static int compact_all(struct ipcmap *m, uint32_t i)

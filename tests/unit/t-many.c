@@ -271,7 +271,7 @@ __attribute__((noinline)) static uint64_t hash_of(const void *key, size_t len)
 
 static char again[3][16];
 
-/* The first key of a bucket was deleted: the others, which the scan has shown, are put again. */
+/* The first key of a bucket was deleted; the others, which were shown, are put again. */
 static void put_again(const char *point)
 {
 	uint64_t held = im_tls.held;

@@ -616,7 +616,7 @@ static bool moves(uint64_t i)
 	return point_of(k.text, k.len) >> 35 == 1;
 }
 
-/* The next put splits the first bucket; it has few keys, which might all stay, so this looks. */
+/* The next put splits the first bucket, and some of its few keys leave it. */
 static void begin_split(const char *name, uint64_t keys)
 {
 	for (;;) {
