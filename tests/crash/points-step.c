@@ -10,8 +10,9 @@
  * in owner slot 1 and, unless that made very many, by one in slot 2. Slot 1 is what a
  * successor claims, and so cleans up after; the owner of slot 2 is judged by its byte, and
  * swept. Else it is a sample that takes a fraction of a second: so many instructions, calls of
- * other libraries as one, fewer and fewer of the states. One operation in a few gets a successor,
- * which is traced to its end. STEP=word: as all, of the operations whose name has the word.
+ * other libraries as one, fewer and fewer of the states. One operation in a few gets a
+ * successor, which is traced to its end. STEP=word: as all, of the operations whose name has
+ * the word.
  */
 #include "trace.h"
 
@@ -382,12 +383,17 @@ struct trace_journal *points_journal(uint64_t len)
 	return journal;
 }
 
+bool points_step_wanted(void)
+{
+	return !step_of || strstr(points_scenario->name, step_of);
+}
+
 void points_step_over(const struct points_image *start)
 {
 	struct points_row row = {0};
 
 	points_journal(start->len);
-	if (step_of && !strstr(points_scenario->name, step_of))
+	if (!points_step_wanted())
 		return;
 	operate(start, false, &row);
 	if (points_step_all && !points_scenario->opening && row.states < TWICE_MAX)

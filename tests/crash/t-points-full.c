@@ -123,8 +123,8 @@ static int put_large_in_shard_1(struct ipcmap *m, uint32_t i)
 	return i ? 0 : put_later(m, points->id[0], 30000);
 }
 
-SCENARIO(expired_large, "large put that meets the expired of another shard",
-	 expired_elsewhere, put_large_in_shard_1, 1, .shards = 2, .least = 100)
+SCENARIO(expired_large, "large put that meets the expired of another shard", expired_elsewhere,
+	 put_large_in_shard_1, 1, .shards = 2, .least = 100)
 
 /* ---- snapshots ---- */
 
@@ -141,8 +141,7 @@ static int publish(struct ipcmap *m, const char *table, uint32_t seq, uint32_t n
 		pairs[i] = (struct ipcmap_pair){key[i], (size_t)sprintf(key[i], "s-%u", i), val[i],
 						sizeof(val[i])};
 	points_step_in();
-	return points_step_out(
-		ipcmap_snapshot_publish(m, table, pairs, n, &version, NULL, 0));
+	return points_step_out(ipcmap_snapshot_publish(m, table, pairs, n, &version, NULL, 0));
 }
 
 /* The map is full of live data and of versions: one of these must go. */

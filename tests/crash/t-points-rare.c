@@ -12,7 +12,8 @@
 
 /* ---- compaction ---- */
 
-static int compact(struct ipcmap *m, unsigned flags, int (*progress)(void *, uint64_t, uint64_t))
+static int compact(struct ipcmap *m, unsigned flags,
+		   int (*progress)(void *, uint64_t, uint64_t))
 {
 	struct ipcmap_compact_options how = IPCMAP_COMPACT_INIT;
 	unsigned asked = 0;

@@ -16,8 +16,7 @@ static struct trace_journal *journal;
 static volatile unsigned char *map_file(void)
 {
 	int fd = open(points_path, O_RDWR | O_CLOEXEC);
-	volatile unsigned char *p =
-		mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	volatile unsigned char *p = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	T_MUST(fd >= 0 && p != MAP_FAILED);
 	close(fd);
@@ -26,10 +25,8 @@ static volatile unsigned char *map_file(void)
 
 static void begin(bool in_steps)
 {
-	struct trace_plan plan = {.path = points_path,
-				  .len = LEN,
-				  .in_steps = in_steps,
-				  .acked = &points->acked};
+	struct trace_plan plan = {
+		.path = points_path, .len = LEN, .in_steps = in_steps, .acked = &points->acked};
 
 	trace_begin(journal, &plan);
 }

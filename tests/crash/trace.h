@@ -107,6 +107,8 @@ uint32_t states_look(const struct trace_journal *j, const struct states_plan *pl
 extern bool points_step_all; /* everything, not a sample */
 /* The journal for a segment of so many bytes; the first call says points_step_all. */
 struct trace_journal *points_journal(uint64_t len);
+/* Is this scenario among those that STEP=word asks for? */
+bool points_step_wanted(void);
 bool points_run_slowly(int (*fn)(void *arg));
 bool points_look_at_journal(struct trace_journal *j, const struct states_plan *plan,
 			    uint32_t *tried);

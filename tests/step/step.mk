@@ -6,7 +6,7 @@ STEP_SEEN := build/release/step.seen build/release/step.rows
 
 .PHONY: step
 # copies by vectors: "rep movs" is trapped after each byte, which is a state more each time
-step: ## operations killed at each instruction, and their successors; T=suite S=operation, words, for some; half an hour
+step: ## operations killed at each instruction, and their successors; T=suite, S=operation (words) for some
 	$(Q)tests/lib/deps.sh
 	$(Q)tests/lint/leftovers --sweep
 	$(Q)$(SUB) VARIANT=release $(STEP_PROG)

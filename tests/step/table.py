@@ -15,8 +15,11 @@ HEAD = ("operation", "instr.", "states", "looked at", "successors", "instr.", "s
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    with open(sys.argv[1], encoding="utf-8") as f:
-        lines = [line.rstrip("\n").split("\t") for line in f]
+    try:
+        with open(sys.argv[1], encoding="utf-8") as f:
+            lines = [line.rstrip("\n").split("\t") for line in f]
+    except FileNotFoundError:
+        sys.exit("no operation was stepped through")
     bad = [line for line in lines if len(line) != len(HEAD)]
     if bad or not lines:
         sys.exit("%s: %s" % (sys.argv[1], bad[0] if bad else "is empty"))
