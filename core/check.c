@@ -410,14 +410,11 @@ static void check_rest(struct checker *c)
 	}
 }
 
-/* Nobody writes so often; and a put at the end of the numbers is refused. */
-#define VERSION_MOST (FMT_VERSION_MASK / 2)
-
 static void check_versions(struct checker *c)
 {
 	uint64_t version = im_load_rlx(&c->s->version), floor = im_load_rlx(&c->s->floor);
 
-	if (version > VERSION_MOST)
+	if (version > FMT_VERSION_MOST)
 		found(c, "write.I2: its next version cannot be %" PRIu64, version);
 	if (floor > version)
 		found(c, "write.I2: it cannot have been cleared up to version %" PRIu64, floor);

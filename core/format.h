@@ -82,6 +82,7 @@ static_assert(offsetof(struct fmt_bucket, ref) == 20, "layout");
  */
 #define FMT_ENTRY_HEAD 16u
 #define FMT_VERSION_MASK ((UINT64_C(1) << 48) - 1)
+#define FMT_VERSION_MOST (FMT_VERSION_MASK / 2) /* nobody writes so often: damage */
 #define FMT_F_TTL 1u
 #define FMT_F_LARGE 2u
 #define FMT_F_FARKEY 4u

@@ -57,7 +57,7 @@ static const char *judge_slot(struct judge *j, uint32_t ref, unsigned tag, uint6
 {
 	struct fmt_chain c;
 
-	if (!im_entry_view(j->seg, ref, e) || !e->version)
+	if (!im_entry_view(j->seg, ref, e) || !e->version || e->version >= FMT_VERSION_MOST)
 		return "bytes that are no entry";
 	if (e->flags & FMT_F_FARKEY) {
 		im_entry_chain(e, &c);
@@ -246,7 +246,7 @@ static int weigh(struct judge *j, struct im_finds *list, const struct im_entry *
 	}
 	f.hash = im_large_hash(j->seg, e);
 	if (im_hash_low(f.hash) != e->hash_low || im_map_shard(j->m, f.hash) != j->shard ||
-	    !e->version || e->version < j->floor || !bucket_is_suspect(j, f.hash))
+	    !e->version || e->version >= FMT_VERSION_MOST || e->version < j->floor || !bucket_is_suspect(j, f.hash))
 		return 0;
 	return im_judge_add(list, &f);
 }

@@ -255,7 +255,7 @@ static void carry_numbers(struct job *j)
 		struct fmt_shard *s = &j->m->shards[i];
 
 		/* versions that were handed out do not come back */
-		if (from->version > s->version && from->version < FMT_VERSION_MASK / 2)
+		if (from->version > s->version && from->version < FMT_VERSION_MOST)
 			im_store_rlx(&s->version, from->version);
 		im_store_rlx(&s->cleaned, im_load_rlx(&s->cleaned) + from->cleaned);
 		im_store_rlx(&s->expired, im_load_rlx(&s->expired) + from->expired);

@@ -90,6 +90,24 @@ static unsigned char *bytes_of(const unsigned char *p)
 	return m->seg->base + (p - m->seg->base);
 }
 
+/* Nobody writes 2^47 times: a repaired map with such a version would not be sound. */
+static void judge__version_that_cannot_be_goes(void)
+{
+	for (unsigned salvage = 0; salvage < 2; salvage++) {
+		struct ipcmap_repair s;
+		uint64_t *word;
+
+		begin(T_NAME, KIT_MIB, 1);
+		CU_ASSERT(kit_put(m, "sound", "v") == 0 && kit_put(m, "key", "v") == 0);
+		word = (uint64_t *)(void *)bytes_of(entry_of(ref_of("key")).at);
+		*word |= UINT64_C(3) << 46;
+		s = repaired(salvage ? IPCMAP_REPAIR_SALVAGE : 0);
+		CU_ASSERT(s.dropped == 1 && s.kept == 1);
+		CU_ASSERT(ipcmap_exists(m, "sound", 5) == 1 && ipcmap_exists(m, "key", 3) == 0);
+		kit_gone(m);
+	}
+}
+
 /* The newer one is kept, whichever comes first. */
 static void judge__of_two_versions_the_newer_is_kept(void)
 {
@@ -302,6 +320,7 @@ static void judge__child_forked_meanwhile_keeps_nobody_out(void)
 }
 
 static CU_TestInfo tests[] = {
+	{"a version that cannot be goes", judge__version_that_cannot_be_goes},
 	{"of two versions of a key the newer is kept",
 	 judge__of_two_versions_the_newer_is_kept},
 	{"extents that two values claim are neither's",
