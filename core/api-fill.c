@@ -5,17 +5,9 @@
  */
 #include "fill.h"
 
+#include "api.h"
+
 #include <stdlib.h>
-
-static bool bad_key(const struct ipcmap *m, const void *key, size_t key_len)
-{
-	return !m || !key || key_len - 1 >= IPCMAP_KEY_MAX;
-}
-
-static bool bad_value(const struct ipcmap_value *v)
-{
-	return !v || (!v->buf && v->cap);
-}
 
 static bool bad_how(const struct ipcmap_fill_options *how)
 {

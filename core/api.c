@@ -22,16 +22,6 @@
 
 /* ---- what every call checks ---- */
 
-static bool bad_key(const struct ipcmap *m, const void *key, size_t key_len)
-{
-	return !m || !key || key_len - 1 >= IPCMAP_KEY_MAX;
-}
-
-static bool bad_value(const struct ipcmap_value *v)
-{
-	return !v || (!v->buf && v->cap);
-}
-
 static bool bad_how(const struct ipcmap_put_options *how)
 {
 	const unsigned known = IPCMAP_IF_ABSENT | IPCMAP_IF_PRESENT | IPCMAP_IF_VERSION |

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api.h - what the files behind ipcmap.h share: around everything that takes a lock
+ * api.h - what the files behind ipcmap.h share: judging arguments, around everything that locks
  */
 #ifndef IM_API_H
 #define IM_API_H
@@ -35,6 +35,18 @@ im_inline void end_write(struct ipcmap *m)
 {
 	im_compiler_barrier();
 	im_tls.held &= ~(UINT64_C(1) << m->seg->id);
+}
+
+/* ---- arguments ---- */
+
+im_inline bool bad_key(const struct ipcmap *m, const void *key, size_t key_len)
+{
+	return !m || !key || key_len - 1 >= IPCMAP_KEY_MAX;
+}
+
+im_inline bool bad_value(const struct ipcmap_value *v)
+{
+	return !v || (!v->buf && v->cap);
 }
 
 #endif
