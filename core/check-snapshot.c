@@ -195,13 +195,13 @@ static void check_table(struct checker *c, uint32_t table)
 static void check_pins(struct checker *c)
 {
 	const struct im_area *a = &c->k.a;
-	uint32_t top = im_pin_top(a);
+	uint32_t top = im_pin_top(&a->pins);
 
-	for (uint32_t i = 0; i < a->n_pins; i++) {
+	for (uint32_t i = 0; i < a->pins.n; i++) {
 		struct im_held h;
-		uint32_t owner = im_pin_read(a, i, &h);
+		uint32_t owner = im_pin_read(&a->pins, i, &h);
 
-		if (owner && i >= top && i >= im_pin_top(a))
+		if (owner && i >= top && i >= im_pin_top(&a->pins))
 			found(c, "pin.I1: pin %u is taken beyond the last", i);
 		if (owner && h.word && !im_seg_has_extent(a->seg, h.extent))
 			found(c, "pin.I2: pin %u holds extent %u", i, h.extent);

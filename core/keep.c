@@ -152,7 +152,7 @@ static void mark(struct im_keep *k, uint32_t pin)
 	uint32_t top = im_keep_top(&k->a), owner;
 	struct im_held h;
 
-	owner = im_pin_read(&k->a, pin, &h);
+	owner = im_pin_read(&k->a.pins, pin, &h);
 	if (!owner || !h.word)
 		return;
 	for (uint32_t i = 0; i < top; i++) {
@@ -161,7 +161,7 @@ static void mark(struct im_keep *k, uint32_t pin)
 		if (im_load_rlx(&v->word) != h.word || im_load32_rlx(&v->first) != h.extent ||
 		    state_of(k, i) == FMT_KEPT_FREE)
 			continue;
-		if (im_pin_counts(&k->a, pin, owner))
+		if (im_pin_counts(&k->a.pins, pin, owner))
 			k->held[i]++;
 		return;
 	}
@@ -174,7 +174,7 @@ void im_keep_mark(struct im_keep *k)
 	memset(k->held, 0, sizeof(k->held));
 	/* ord(pin) */
 	im_full_barrier();
-	top = im_pin_top(&k->a);
+	top = im_pin_top(&k->a.pins);
 	for (uint32_t i = 0; i < top; i++)
 		mark(k, i);
 }
@@ -339,14 +339,14 @@ static bool is_old(const struct im_keep *k, const struct im_held *h)
 /* "1234, 1240": processes that hold an old version, by the number they gave themselves. */
 static void name_holders(const struct im_keep *k, char *text, size_t cap)
 {
-	uint32_t top = im_pin_top(&k->a);
+	uint32_t top = im_pin_top(&k->a.pins);
 	uint64_t last = 0;
 	size_t n = 0;
 
 	text[0] = '\0';
 	for (uint32_t i = 0; i < top && n + 24 < cap; i++) {
 		struct im_held h;
-		uint32_t owner = im_pin_read(&k->a, i, &h), slot = owner & 0x3ff;
+		uint32_t owner = im_pin_read(&k->a.pins, i, &h), slot = owner & 0x3ff;
 		uint64_t pid;
 
 		if (!owner || !slot || slot > k->a.seg->n_owners || !is_old(k, &h) ||

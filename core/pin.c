@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pin.c - announcing that a version of a snapshot table is held
+ * pin.c - announcing that memory is held
  *
- * A pin is an entry of a table in the segment: the owner, and the first extent of the version
+ * A pin is an entry of a table in the segment: the owner, and the (first) extent that is held
  * with its exact word. A holder
  *
  *     claims a free entry (one compare-and-swap), stores extent and word; full barrier;
- *     looks whether the version can still be opened; if not, gives the entry back
+ *     looks whether what it found can still be found; if not, gives the entry back
  *
- * and who wants a version's memory, under the area's lock,
+ * and who wants the memory, under the lock of what leads there,
  *
- *     makes the version one that cannot be opened; full barrier; looks at all pins
+ *     makes it impossible to find; full barrier; looks at all pins
  *
  * so at least one of the two sees the other. An entry whose fields are just being replaced
- * may look like an older pin: the memory then goes at the next look.
+ * may look like an older pin: the memory then goes at the next look. What is found and how is
+ * told in view.c for versions of snapshots, and in pinned.c for values.
  *
  * Pins of the dead are void: whoever meets one proves the owner dead (owner.c) and frees it by
  * a compare-and-swap of the exact owner word. A killed process therefore leaves nothing that
@@ -34,20 +35,15 @@ uint32_t *im_area_owner_word(struct im_seg *seg, uint32_t i)
 	im_area_of(seg, &a);
 	if (i == 0)
 		return &a.s->lock;
-	return i - 1 < a.n_pins ? &a.pins[i - 1].owner : NULL;
+	return i - 1 < a.pins.n ? &im_pin_at(&a.pins, i - 1)->owner : NULL;
 }
 
-uint32_t im_pin_top(const struct im_area *a)
+static void raise_top(const struct im_pins *t, uint32_t top)
 {
-	return (uint32_t)min_u64(im_load32_acq(&a->s->pin_top), a->n_pins);
-}
-
-static void raise_top(const struct im_area *a, uint32_t top)
-{
-	uint32_t v = im_load32_rlx(&a->s->pin_top);
+	uint32_t v = im_load32_rlx(t->top);
 
 	while (v < top) {
-		uint32_t was = im_cas32_acq(&a->s->pin_top, v, top);
+		uint32_t was = im_cas32_acq(t->top, v, top);
 
 		if (was == v)
 			return;
@@ -55,21 +51,25 @@ static void raise_top(const struct im_area *a, uint32_t top)
 	}
 }
 
-static bool claim(const struct im_area *a, uint32_t i, bool dead_too)
+static bool claim(const struct im_pins *t, uint32_t i, bool dead_too)
 {
-	uint32_t *owner = &a->pins[i].owner, v = im_load32_rlx(owner);
+	uint32_t *owner = &im_pin_at(t, i)->owner, v = im_load32_rlx(owner);
 
-	if (v && (!dead_too || !im_owner_dead(a->seg, v)))
+	if (v && (!dead_too || !im_owner_dead(t->seg, v)))
 		return false;
-	raise_top(a, i + 1);
-	return im_cas32_acq(owner, v, a->seg->self) == v;
+	raise_top(t, i + 1);
+	return im_cas32_acq(owner, v, t->seg->self) == v;
 }
 
-static int find_free(const struct im_area *a, uint32_t *ret_pin)
+static int find_free(const struct im_pins *t, uint32_t hint, uint32_t *ret_pin)
 {
+	if (hint < t->n && claim(t, hint, false)) {
+		*ret_pin = hint;
+		return 0;
+	}
 	for (unsigned dead_too = 0; dead_too < 2; dead_too++) {
-		for (uint32_t i = 0; i < a->n_pins; i++) {
-			if (claim(a, i, dead_too)) {
+		for (uint32_t i = 0; i < t->n; i++) {
+			if (claim(t, i, dead_too)) {
 				*ret_pin = i;
 				return 0;
 			}
@@ -78,15 +78,15 @@ static int find_free(const struct im_area *a, uint32_t *ret_pin)
 	return -EBUSY;
 }
 
-int im_pin(const struct im_area *a, const struct im_held *what, uint32_t *ret_pin)
+int im_pin(const struct im_pins *t, const struct im_held *what, uint32_t hint, uint32_t *ret_pin)
 {
 	struct fmt_pin *p;
 	uint32_t i;
-	int r = find_free(a, &i);
+	int r = find_free(t, hint, &i);
 
 	if (r)
 		return r;
-	p = &a->pins[i];
+	p = im_pin_at(t, i);
 	crash("pin.claimed");
 	im_store32_rlx(&p->extent, what->extent);
 	im_store_rel(&p->word, what->word);
@@ -97,33 +97,36 @@ int im_pin(const struct im_area *a, const struct im_held *what, uint32_t *ret_pi
 	return 0;
 }
 
-void im_unpin(const struct im_area *a, uint32_t pin)
+void im_unpin(const struct im_pins *t, uint32_t pin)
 {
-	/* ord(pin): the holder's last look at the version, then the word that lets it go */
-	im_store_rel(&a->pins[pin].word, 0);
+	struct fmt_pin *p = im_pin_at(t, pin);
+
+	/* ord(pin): the holder's last look at the bytes, then the word that lets them go */
+	im_store_rel(&p->word, 0);
 	crash("pin.cleared");
 	/* the exact owner: in a forked child it is the parent's, and stays */
-	im_cas32_rel(&a->pins[pin].owner, a->seg->self, 0);
+	im_cas32_rel(&p->owner, t->seg->self, 0);
 	crash("pin.freed");
 }
 
-uint32_t im_pin_read(const struct im_area *a, uint32_t i, struct im_held *ret)
+uint32_t im_pin_read(const struct im_pins *t, uint32_t i, struct im_held *ret)
 {
-	uint32_t owner = im_load32_acq(&a->pins[i].owner);
+	const struct fmt_pin *p = im_pin_at(t, i);
+	uint32_t owner = im_load32_acq(&p->owner);
 
 	if (!owner)
 		return 0;
 	/* ord(pin): 0: what its holder read was read before the bytes change */
-	ret->word = im_load_acq(&a->pins[i].word);
-	ret->extent = im_load32_rlx(&a->pins[i].extent);
+	ret->word = im_load_acq(&p->word);
+	ret->extent = im_load32_rlx(&p->extent);
 	return owner;
 }
 
-bool im_pin_counts(const struct im_area *a, uint32_t i, uint32_t owner)
+bool im_pin_counts(const struct im_pins *t, uint32_t i, uint32_t owner)
 {
-	if (!im_owner_dead(a->seg, owner))
+	if (!im_owner_dead(t->seg, owner))
 		return true;
-	if (!a->seg->rdonly)
-		im_cas32_rel(&a->pins[i].owner, owner, 0);
+	if (!t->seg->rdonly)
+		im_cas32_rel(&im_pin_at(t, i)->owner, owner, 0);
 	return false;
 }

@@ -135,7 +135,7 @@ static bool inform_holder(const struct im_keep *k, uint32_t pin,
 {
 	const struct im_seg *seg = k->a.seg;
 	struct im_held h, again;
-	uint32_t owner = im_pin_read(&k->a, pin, &h), slot = owner & 0x3ff, place;
+	uint32_t owner = im_pin_read(&k->a.pins, pin, &h), slot = owner & 0x3ff, place;
 	struct im_kept v;
 
 	if (!owner || !h.word || !slot || slot > seg->n_owners)
@@ -153,8 +153,8 @@ static bool inform_holder(const struct im_keep *k, uint32_t pin,
 	ret->pid = im_load_rlx(&seg->owners[slot - 1].pid);
 	im_copy_racy(ret->comm, seg->owners[slot - 1].comm, sizeof(seg->owners[0].comm));
 	im_read_barrier();
-	return im_pin_read(&k->a, pin, &again) == owner && again.word == h.word &&
-	       again.extent == h.extent && im_pin_counts(&k->a, pin, owner);
+	return im_pin_read(&k->a.pins, pin, &again) == owner && again.word == h.word &&
+	       again.extent == h.extent && im_pin_counts(&k->a.pins, pin, owner);
 }
 
 int im_snapshot_holders(struct ipcmap *m,
@@ -167,7 +167,7 @@ int im_snapshot_holders(struct ipcmap *m,
 	int r = 0;
 
 	im_keep_init(m, &k, NULL);
-	top = im_pin_top(&k.a);
+	top = im_pin_top(&k.a.pins);
 	list = malloc((top + (size_t)1) * sizeof(*list));
 	if (!list)
 		return IPCMAP_NOMEM;

@@ -167,7 +167,7 @@ static void destroy(struct ipcmap_snapshot *v)
 	im_window_close(&v->window);
 	if (!v->copy && im_load_rlx(v->token_at) == im_load_rlx(&v->token)) {
 		im_area_of(v->seg, &a);
-		im_unpin(&a, v->pin);
+		im_unpin(&a.pins, v->pin);
 	}
 	free(v->copy);
 	free(v);
@@ -217,7 +217,7 @@ static int copy(struct ipcmap_snapshot *v, const struct im_area *a, const struct
 static int hold(struct ipcmap_snapshot *v, const struct im_area *a, const struct im_kept *k)
 {
 	struct im_seg *seg = a->seg;
-	int r = im_pin(a, &k->first, &v->pin);
+	int r = im_pin(&a->pins, &k->first, 0, &v->pin);
 
 	if (r)
 		return r;
@@ -231,7 +231,7 @@ static int hold(struct ipcmap_snapshot *v, const struct im_area *a, const struct
 		r = im_image_open(v->window.at, k->len, seg->hash_seed, &v->image);
 	if (r) {
 		im_window_close(&v->window);
-		im_unpin(a, v->pin);
+		im_unpin(&a->pins, v->pin);
 	}
 	return r;
 }
@@ -380,7 +380,7 @@ int im_view_again(struct ipcmap_snapshot *v)
 	if (r)
 		return r;
 	im_area_of(v->seg, &a);
-	r = im_pin(&a, &v->first, &pin);
+	r = im_pin(&a.pins, &v->first, 0, &pin);
 	if (r)
 		return r;
 	/* the pin was told before: either the version is KEPT, or the lock says what it is */
@@ -390,12 +390,12 @@ int im_view_again(struct ipcmap_snapshot *v)
 	if (r == 0)
 		r = im_life_lock();
 	if (r) {
-		im_unpin(&a, pin);
+		im_unpin(&a.pins, pin);
 		return r;
 	}
 	token = im_load_rlx(v->token_at);
 	if (im_load_rlx(&v->token) == token) {
-		im_unpin(&a, pin); /* another thread was quicker */
+		im_unpin(&a.pins, pin); /* another thread was quicker */
 	} else {
 		v->pin = pin;
 		/* ord(pin): the pin is there before the token that says so. */

@@ -457,7 +457,7 @@ static void repair_with_changes(const char *name, const void *was, size_t len)
 static int repair_what_changes(void *arg)
 {
 	struct ipcmap *m = with_versions(arg, 16 * KIT_MIB, FMT_KEEP);
-	size_t file_len = m->seg->len, len = (size_t)((char *)area.pins - (char *)area.tables);
+	size_t file_len = m->seg->len, len = (size_t)((char *)area.pins.at - (char *)area.tables);
 	int fd = open(m->seg->name, O_RDWR);
 	struct im_seg seen = *m->seg;
 	void *was = malloc(len);

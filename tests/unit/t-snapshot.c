@@ -531,12 +531,12 @@ static void snapshot__without_a_pin_it_is_copied(void)
 	m = kit_made(T_NAME, KIT_MIB, 0, 0);
 	CU_ASSERT(publish_big("t", 50000, 1, NULL, NULL, 0) == 0);
 	im_area_of(m->seg, &a);
-	for (uint32_t i = 0; i < a.n_pins; i++)
-		a.pins[i].owner = m->seg->self;
-	a.s->pin_top = a.n_pins;
+	for (uint32_t i = 0; i < a.pins.n; i++)
+		im_pin_at(&a.pins, i)->owner = m->seg->self;
+	a.s->pin_top = a.pins.n;
 	s = opened(m, "t", 0);
 	CU_ASSERT(s->copy != NULL);
-	memset(a.pins, 0, a.n_pins * sizeof(*a.pins));
+	memset(a.pins.at, 0, a.pins.n * sizeof(struct fmt_pin));
 	for (unsigned i = 0; i < 10; i++)
 		CU_ASSERT(publish_big("t", 50000, 2, NULL, NULL, 0) == 0);
 	CU_ASSERT(snap_is_big(s, 50000, 1) && tally().n == 8);
@@ -550,8 +550,8 @@ static unsigned pins_of(uint32_t owner)
 	unsigned n = 0;
 
 	im_area_of(m->seg, &a);
-	for (uint32_t i = 0; i < a.n_pins; i++)
-		n += a.pins[i].owner == owner;
+	for (uint32_t i = 0; i < a.pins.n; i++)
+		n += im_pin_at(&a.pins, i)->owner == owner;
 	return n;
 }
 
@@ -564,9 +564,9 @@ static void snapshot__pins_of_the_dead_are_used_again(void)
 	m = kit_made(T_NAME, KIT_MIB, 0, 0);
 	publish_one("t", "x");
 	im_area_of(m->seg, &a);
-	for (uint32_t i = 0; i < a.n_pins; i++)
-		a.pins[i].owner = 1023 | 5u << 10;
-	a.s->pin_top = a.n_pins;
+	for (uint32_t i = 0; i < a.pins.n; i++)
+		im_pin_at(&a.pins, i)->owner = 1023 | 5u << 10;
+	a.s->pin_top = a.pins.n;
 	s = opened(m, "t", 0);
 	CU_ASSERT(s->copy == NULL && snap_is(s, "k", "x") && pins_of(m->seg->self) == 1);
 	ipcmap_snapshot_close(s);
@@ -603,9 +603,9 @@ static void snapshot__copy_is_of_one_version(void)
 	CU_ASSERT(publish_big("t", 50000, 1, NULL, NULL, 0) == 0);
 	im_area_of(m->seg, &a);
 	m->seg->owners[1].gen = 7;
-	for (uint32_t i = 0; i < a.n_pins; i++)
-		a.pins[i].owner = 2 | 7u << 10;
-	a.s->pin_top = a.n_pins;
+	for (uint32_t i = 0; i < a.pins.n; i++)
+		im_pin_at(&a.pins, i)->owner = 2 | 7u << 10;
+	a.s->pin_top = a.pins.n;
 	probes = 0;
 	os.owner_locked = publish_at_a_probe;
 	im_os = &os;
@@ -614,7 +614,7 @@ static void snapshot__copy_is_of_one_version(void)
 	CU_ASSERT(probes > 0 && s->copy != NULL);
 	CU_ASSERT(ipcmap_snapshot_version(s) == 13 && snap_is_big(s, 50000, 13));
 	ipcmap_snapshot_close(s);
-	memset(a.pins, 0, a.n_pins * sizeof(*a.pins));
+	memset(a.pins.at, 0, a.pins.n * sizeof(struct fmt_pin));
 	kit_gone(m);
 }
 
