@@ -379,6 +379,37 @@ static void check_list(struct checker *c, uint32_t ext, uint32_t want, enum fmt_
 		found(c, "room.I1: %u extents in %s, %u counted", n, what, want);
 }
 
+/* The end of the chain that begins at @ext, which has @n extents. */
+static uint32_t end_of(const struct checker *c, uint32_t ext, uint32_t n)
+{
+	for (; --n && ext < c->m->seg->n_extents;)
+		ext = im_load32_rlx(&c->m->seg->table[ext].next);
+	return ext;
+}
+
+static void check_parked(struct checker *c)
+{
+	uint32_t ext = im_load32_rlx(&c->s->parked) - 1;
+	uint64_t sum = 0;
+
+	while (ext != FMT_NO_EXTENT) {
+		uint64_t books;
+		uint32_t n;
+
+		if (!see(c, ext, FMT_PARKED, "those parked"))
+			return;
+		books = im_load_rlx(&c->m->seg->table[ext].books);
+		n = (uint32_t)(books >> 32);
+		if (!n || n > c->m->seg->n_extents || end_of(c, ext, n) != (uint32_t)books)
+			found(c, "park.I1: extent %u begins no chain of %u", ext, n);
+		sum += n;
+		ext = im_load32_rlx(&c->m->seg->table[ext].prev);
+	}
+	if (sum != im_load32_rlx(&c->s->parked_n))
+		found(c, "park.I1: %" PRIu64 " extents are parked, %u counted", sum,
+		      im_load32_rlx(&c->s->parked_n));
+}
+
 static void check_rest(struct checker *c)
 {
 	struct fmt_shard *s = c->s;
@@ -398,6 +429,7 @@ static void check_rest(struct checker *c)
 		c->sums[freed].seen = true;
 	if (im_load32_rlx(&s->ring))
 		see(c, im_load32_rlx(&s->ring) - 1, FMT_RESERVED, "the ring");
+	check_parked(c);
 	if (im_load_rlx(&s->ring_head) & 7)
 		found(c, "event.I2: the ring's head lies between two events");
 	for (uint32_t ext = 0; ext < im_space_fresh(c->m->seg); ext++) {

@@ -13,7 +13,8 @@
  * or until the limit is reached; from then on every write cleans in proportion to its bytes
  * and to what the victim yields. RAMCloud's log cleaner (Rumble et al., FAST'14) is the
  * model; victims are chosen by least live data among eight that were noticed when their live
- * data fell and sixteen that a cursor passes.
+ * data fell and sixteen that a cursor passes; one in which somebody holds a value (pinned.c)
+ * would yield nothing and is passed over.
  *
  * Tried on paper and dropped: exact lists by live share. They are state that every update
  * has to keep right, and the choice gains next to nothing over the noticed ones.
@@ -25,6 +26,7 @@
 #include "index.h"
 #include "large.h"
 #include "log.h"
+#include "pinned.h"
 #include "redo.h"
 #include "room.h"
 #include "space.h"
@@ -63,6 +65,14 @@ static bool eligible(struct im_op *op, uint32_t ext)
 	return fmt_word_state(w) == FMT_LOG && fmt_word_who(w) == op->shard;
 }
 
+/* It may be let go at once, or be held the next moment: what is released looks again. */
+static bool is_held(const struct im_op *op, uint32_t ext)
+{
+	return op->m->pins.n && im_load32_rlx(op->m->pins.top) &&
+	       im_pinned_look(op->m, ext, fmt_word_gen(im_load_rlx(&op->seg->table[ext].word)),
+			      NULL);
+}
+
 static void consider(struct im_op *op, uint32_t ext, struct choice *c)
 {
 	uint32_t live;
@@ -70,7 +80,7 @@ static void consider(struct im_op *op, uint32_t ext, struct choice *c)
 	if (!eligible(op, ext))
 		return;
 	live = share(op, ext);
-	if (live < c->share) {
+	if (live < c->share && !is_held(op, ext)) {
 		c->share = live;
 		c->best = ext;
 	}
@@ -369,6 +379,8 @@ static enum outcome gained(struct im_op *op)
  */
 static enum outcome clean_some(struct im_op *in, struct im_op *op, bool give)
 {
+	if (im_room_unpark(in, give))
+		return gained(op);
 	for (unsigned i = 0; i < VICTIMS_PER_STAY; i++) {
 		enum outcome o;
 
@@ -472,8 +484,9 @@ static bool from_shard(struct im_op *op, uint32_t shard, bool aged, bool *busy)
 		*busy = true;
 		return false;
 	}
+	won = im_room_unpark(&other, true);
 	if (aged)
-		won = meet_dead(&other);
+		won |= meet_dead(&other);
 	if (im_room_slack(other.s) >= op->seg->extent_len)
 		won |= clean_some(&other, op, true) != NOTHING;
 	if (im_load32_rlx(&other.s->free_n))
@@ -616,7 +629,7 @@ void im_clean_weigh(struct im_op *op, uint32_t ext, struct im_dead *sum)
 
 bool im_clean_compact(struct im_op *op, uint32_t budget)
 {
-	if (meet_dead(op))
+	if (im_room_unpark(op, true) || meet_dead(op))
 		return true;
 	if (im_load32_rlx(&op->s->n_ahead))
 		return im_room_give_ahead(op);

@@ -10,6 +10,7 @@
  *   the snapshot area                struct fmt_snaps, tables, versions, pins
  *   the waiting area                 struct fmt_waits, bells, watchers, leases; absent in
  *                                    segments of before it: the user area ends sooner
+ *   the pins of values               struct fmt_pins, pins; likewise
  *
  * Extents hold log entries, index buckets, overflow buckets or pieces of large values.
  * ipcmap(5) has this as tables of offsets and is changed first.
@@ -25,9 +26,10 @@
  *   ord(switch)    an image and its version's fields, then current           snapshot / view
  *   ord(keep)      a version's fields, then KEPT; FREE, then the fields of
  *                  the next version in its place                             snapshot / keep
- *   ord(pin)       a pin, then the look at its version's state; a version
- *                  leaving, then the look at the pins; the last look at the
- *                  version's bytes, then the pin's end                       pin / keep
+ *   ord(pin)       a pin, then the look at its version's state or its
+ *                  value's slot; a version leaving, or the last slot
+ *                  cleared, then the look at the pins; the last look at the
+ *                  bytes, then the pin's end                 pin, read / keep, room
  *   ord(group)     a record and the shards' group, then its commit; the
  *                  commit, then a change of it; the changes, then group 0    commit, group / consistent
  *   ord(lease)     what a lease means, then its owner; the owner gone, then
@@ -190,7 +192,10 @@ struct fmt_shard {
 	uint32_t victim_live; /* bytes that counted in the victim when it was chosen */
 	uint64_t group_word; /* of the record's extent once the group is committed */
 	uint32_t group;      /* 1 + extent of a group's record; 0: none is being stored */
-	uint32_t reserved2[9];
+	/* extents to be freed when nobody holds a value in them: park.c; through the redo list */
+	uint32_t parked;     /* 1 + first of the list by prev; 0: none */
+	uint32_t parked_n;   /* extents in all */
+	uint32_t reserved2[7];
 
 	struct fmt_redo redo;
 };
@@ -204,6 +209,7 @@ static_assert(offsetof(struct fmt_shard, head) == 160, "layout");
 static_assert(offsetof(struct fmt_shard, n_ovf) == 208, "layout");
 static_assert(offsetof(struct fmt_shard, free_word) == 216, "layout");
 static_assert(offsetof(struct fmt_shard, victim) == 248, "layout");
+static_assert(offsetof(struct fmt_shard, parked) == 348, "layout");
 static_assert(offsetof(struct fmt_shard, redo) == 384, "layout");
 
 /* ---- snapshots ---- */
@@ -400,6 +406,37 @@ im_inline uint64_t fmt_waits_len(uint64_t tables, uint64_t owners, uint64_t shar
 	return sizeof(struct fmt_waits) +
 	       ((tables * FMT_BELLS_EACH * 4 + owners * 8 + 63) & ~UINT64_C(63)) +
 	       shards * FMT_LEASES * sizeof(struct fmt_lease);
+}
+
+/* ---- pins of values ---- */
+
+#define FMT_VALUE_PINS_EACH 16u /* for each snapshot table: a measure of the map's size */
+
+struct fmt_pins {
+	uint32_t top; /* pins from here on were never taken; raised by compare-and-swap */
+	uint32_t wide; /* 1: there were pins of several extents */
+	uint64_t reserved[7];
+};
+static_assert(sizeof(struct fmt_pins) == 64, "one line");
+
+/* An owner reads a value where it lies. Void when the owner is dead. Begins as struct fmt_pin. */
+struct fmt_value_pin {
+	uint32_t owner;	 /* slot | generation; 0: free */
+	uint32_t extent; /* the first one */
+	uint64_t word;	 /* that it had as LOG or LARGE; 0: nothing yet, or nothing any more */
+	uint32_t n;	 /* extents */
+	uint32_t reserved;
+	uint64_t since; /* ns of the host's monotonic clock */
+};
+static_assert(sizeof(struct fmt_value_pin) == 32, "layout");
+static_assert(offsetof(struct fmt_value_pin, extent) == offsetof(struct fmt_pin, extent) &&
+		      offsetof(struct fmt_value_pin, word) == offsetof(struct fmt_pin, word),
+	      "layout");
+
+im_inline uint64_t fmt_pins_len(uint64_t tables)
+{
+	return sizeof(struct fmt_pins) +
+	       tables * FMT_VALUE_PINS_EACH * sizeof(struct fmt_value_pin);
 }
 
 /* user_geo[] of the segment header */

@@ -19,7 +19,7 @@ static_assert(IPCMAP_EXTENT_FREE == FMT_FREE && IPCMAP_EXTENT_PRIVATE == FMT_PRI
 		      IPCMAP_EXTENT_PIECE == FMT_PIECE &&
 		      IPCMAP_EXTENT_RESERVED == FMT_RESERVED && IPCMAP_EXTENT_LOG == FMT_LOG &&
 		      IPCMAP_EXTENT_INDEX == FMT_INDEX && IPCMAP_EXTENT_LARGE == FMT_LARGE &&
-		      IPCMAP_NO_EXTENT == FMT_NO_EXTENT,
+		      IPCMAP_EXTENT_PARKED == FMT_PARKED && IPCMAP_NO_EXTENT == FMT_NO_EXTENT,
 	      "ipcmap.h names the states anew");
 
 static uint32_t word_slot(uint32_t owner)
@@ -129,6 +129,7 @@ static void show_logs(const struct fmt_shard *s, struct ipcmap_shard_info *ret)
 	ret->cold = im_load32_rlx(&s->head[FMT_COLD]);
 	ret->reserve = im_load32_rlx(&s->reserve);
 	ret->freeing = im_load32_rlx(&s->free_n);
+	ret->parked_extents = im_load32_rlx(&s->parked_n);
 }
 
 static void show_state(const struct fmt_shard *s, struct ipcmap_shard_info *ret)
@@ -181,6 +182,7 @@ static uint32_t shard_of(const struct ipcmap *m, uint64_t w)
 	case FMT_LOG:
 	case FMT_INDEX:
 	case FMT_LARGE:
+	case FMT_PARKED:
 		return fmt_word_who(w) < m->n_shards ? fmt_word_who(w) : m->n_shards;
 	default:
 		return m->n_shards;

@@ -408,6 +408,65 @@ struct ipcmap_mget {
  */
 IPCMAP_API int ipcmap_mget(struct ipcmap *map, struct ipcmap_mget *items, size_t n);
 
+/* A value that is read where it lies. */
+struct ipcmap_pin {
+	const void *val; /* @len bytes that do not change; aligned to nothing */
+	size_t len;
+	uint64_t version;
+	uint64_t ttl_left_ns; /* when it was pinned; IPCMAP_TTL_NONE when it never expires */
+	uint32_t type;
+	uint32_t copied; /* 1: val is a copy, in memory of this process */
+	uint64_t own[4]; /* the library's */
+};
+
+/**
+ * ipcmap_pin() - read a value in place, of any length, without copying it
+ * @key, @key_len: 1 .. 65535 bytes
+ * @ret_pin: val and len out; ipcmap_unpin() ends it
+ *
+ * From a return of 0 to ipcmap_unpin() the bytes stay as they are, whatever becomes of the key:
+ * replaced, deleted, expired or moved, its memory is not used again before. So they are the
+ * key's value as of this call, and reading them costs nothing. A value of several extents is
+ * mapped so that it lies in one piece. Nobody waits for a pin, whether its holder is busy,
+ * stopped or dead; but its memory counts as used. So it is to be held for a request and not for
+ * a day, and what is held together is bounded: at most an eighth of the limit in extents, which
+ * are whole however short the value is, and 16 pins for each snapshot table the map has room for
+ * (1,024, or 256 in a map of less than 16 MiB). The pins of a process that dies are void.
+ *
+ * A compressed value, and any value of a read-only attach, is copied to memory of the process
+ * in place of pinned (copied is 1); so is one of several extents where no mapping is to be had.
+ *
+ * Return:  0; NOTFOUND; BUSY when too much would be held, no pin is free, or the map changed in
+ *          each of 16 tries: then ipcmap_get() still answers; NOMEM; CORRUPT; OWNERS, PERM,
+ *          DEADLOCK as for ipcmap_put(); INVALID. But for 0 there is nothing to unpin.
+ * Memory:  copies from malloc(), mappings, freed by ipcmap_unpin(). The bytes must not be
+ *          written to. They go with the last ipcmap_close() of the segment: unpin before.
+ * Threads: any thread; the pin may be used and ended by any other.
+ * Signals: not async-signal-safe.
+ * Fork:    the pin stays the parent's: a child may read the bytes as long as that holds them,
+ *          and its own ipcmap_unpin() only frees what the child has.
+ * Crash:   nothing to repair: the pin is void.
+ * Cost:    two cache misses, a compare-and-swap and a full barrier; more than an eighth of the
+ *          extents under pins ever, or a value of several extents: a walk of the pins. Several
+ *          extents that are no neighbours: a system call for each run of them.
+ */
+IPCMAP_API int ipcmap_pin(struct ipcmap *map, const void *key, size_t key_len,
+			  struct ipcmap_pin *ret_pin);
+
+/**
+ * ipcmap_unpin() - the value is not read any more
+ * @pin: from ipcmap_pin() with this map (or another handle of its segment in this process), or
+ *       all zero; all zero afterwards. NULL: nothing
+ *
+ * If memory waits for pins to end and its shard's lock is free, it is freed here.
+ *
+ * Memory:  what ipcmap_pin() took for it is freed.
+ * Threads: any thread. Signals: not async-signal-safe. Fork: as for ipcmap_pin().
+ * Crash:   the pin is there, and void, or not.
+ * Cost:    a store and a compare-and-swap; munmap(2) or free() when there is anything.
+ */
+IPCMAP_API void ipcmap_unpin(struct ipcmap *map, struct ipcmap_pin *pin);
+
 #define IPCMAP_COMMIT_MAX 512u /* changes in a group, and keys of a consistent mget */
 
 #define IPCMAP_CHANGE_DEL 16u /* the key goes; val is NULL */
@@ -577,6 +636,8 @@ struct ipcmap_stat {
 	uint64_t log_len;      /* bytes of log extents */
 	uint64_t index_len;    /* bytes of index extents */
 	uint64_t snapshot_len; /* bytes in extents of snapshots, kept or held */
+	uint64_t pinned_len;   /* bytes in extents that living processes hold by ipcmap_pin() */
+	uint64_t parked_len;   /* of these, or of what they held, bytes that nothing else keeps */
 	uint64_t used;         /* bytes taken from the limit, everything in */
 	uint64_t limit;        /* bytes */
 	uint64_t max;          /* bytes the limit can be raised to */
@@ -597,6 +658,7 @@ struct ipcmap_stat {
 	uint32_t shards;
 	uint32_t attached;     /* owner slots held by living processes */
 	uint32_t owners;       /* owner slots in all */
+	uint32_t pins;         /* values that living processes hold */
 	uint32_t format;       /* version of the segment format */
 	uint32_t uid, gid, mode; /* of the file; UINT32_MAX, and mode 0: cannot be asked */
 };
@@ -1356,6 +1418,7 @@ struct ipcmap_shard_info {
 	uint32_t cold;        /* extent that survivors of cleaning go to, likewise */
 	uint32_t reserve;     /* extent kept for cleaning, likewise */
 	uint32_t freeing;     /* extents on their way to being free */
+	uint32_t parked_extents; /* to be freed when nobody holds a value in them any more */
 	uint32_t splitting;   /* 1: the index is in the middle of a split or a compaction */
 };
 
@@ -1379,8 +1442,9 @@ IPCMAP_API int ipcmap_inspect_shard(struct ipcmap *map, uint32_t i,
 #define IPCMAP_EXTENT_LOG 4u
 #define IPCMAP_EXTENT_INDEX 5u
 #define IPCMAP_EXTENT_LARGE 6u    /* the first one of a large value */
-#define IPCMAP_EXTENT_OTHER 7u    /* what cannot be */
-#define IPCMAP_EXTENT_STATES 8u
+#define IPCMAP_EXTENT_PARKED 7u   /* to be freed when nobody holds a value in it any more */
+#define IPCMAP_EXTENT_OTHER 8u    /* what cannot be */
+#define IPCMAP_EXTENT_STATES 9u
 
 /* Extents of one shard, or of none. */
 struct ipcmap_extent_counts {

@@ -98,7 +98,7 @@ static uint64_t user_len_of(const struct im_seg_create *c)
 	uint64_t tables = c->user_geo[FMT_GEO_TABLES];
 
 	return waits_off(c->user_geo[FMT_GEO_SNAP_OFF], tables) +
-	       fmt_waits_len(tables, c->n_owners, c->n_shards);
+	       fmt_waits_len(tables, c->n_owners, c->n_shards) + fmt_pins_len(tables);
 }
 
 /* IPCMAP_COMPRESS_OFF is above every length. */
@@ -201,6 +201,23 @@ static struct fmt_lease *leases_of(const struct im_seg *seg)
 		 : NULL;
 }
 
+/* The pins of values come behind it. */
+static void pins_of(struct im_seg *seg, struct im_pins *ret)
+{
+	uint64_t tables = seg->user_geo[FMT_GEO_TABLES], len = fmt_pins_len(tables);
+	uint64_t off = waits_off(seg->user_geo[FMT_GEO_SNAP_OFF], tables) +
+		       fmt_waits_len(tables, seg->n_owners, seg->n_shards);
+	struct fmt_pins *p = (struct fmt_pins *)(void *)(seg->user + off);
+
+	*ret = (struct im_pins){.seg = seg};
+	if (off > seg->user_len || len > seg->user_len - off)
+		return;
+	ret->at = (unsigned char *)(p + 1);
+	ret->stride = sizeof(struct fmt_value_pin);
+	ret->n = (uint32_t)tables * FMT_VALUE_PINS_EACH;
+	ret->top = &p->top;
+}
+
 /*
  * Words that name an owner; owner.c wants to see them when a slot's generations run out, which
  * may be during the attach, before its geometry was judged.
@@ -209,6 +226,7 @@ static uint32_t *owner_word(struct im_seg *seg, uint32_t i)
 {
 	struct fmt_shard *shards = (struct fmt_shard *)(void *)seg->user;
 	struct fmt_lease *leases;
+	struct im_pins pins;
 
 	if (validate(seg, NULL))
 		return NULL;
@@ -216,11 +234,13 @@ static uint32_t *owner_word(struct im_seg *seg, uint32_t i)
 		return i & 1 ? &shards[i / 2].fetching : &shards[i / 2].lock;
 	i -= 2 * seg->n_shards;
 	leases = leases_of(seg);
-	if (!leases)
-		return im_area_owner_word(seg, i);
-	if (i < seg->n_shards * FMT_LEASES)
+	if (leases && i < seg->n_shards * FMT_LEASES)
 		return &leases[i].owner;
-	return im_area_owner_word(seg, i - seg->n_shards * FMT_LEASES);
+	i -= leases ? seg->n_shards * FMT_LEASES : 0;
+	pins_of(seg, &pins);
+	if (i < pins.n)
+		return &im_pin_at(&pins, i)->owner;
+	return im_area_owner_word(seg, i - pins.n);
 }
 
 static int set_limits(struct im_seg *seg, const struct ipcmap_options *o,
@@ -365,6 +385,7 @@ static void fill(struct ipcmap *m, struct im_seg *seg)
 	m->id = seg->id;
 	m->n_shards = seg->n_shards;
 	find_waits(m, seg);
+	pins_of(seg, &m->pins);
 	m->at_shift = (uint8_t)(64 - log2_floor(n_places(seg) * sizeof(m->at[0])));
 	for (uint32_t i = 0; i < n_places(seg); i++) {
 		uint32_t shard = i & (m->n_shards - 1);

@@ -10,6 +10,7 @@
 #include "ipcmap.h"
 #include "lock.h"
 #include "owner.h"
+#include "pin.h"
 #include "segment.h"
 
 /* Where a shard and its directory lie: an addition for each is dearer than these loads. */
@@ -57,6 +58,8 @@ struct ipcmap {
 	uint32_t n_bells;
 	uint64_t *watchers; /* one for each owner slot */
 	struct fmt_lease *leases; /* FMT_LEASES for each shard */
+	struct im_pins pins;	  /* of values; n 0: the segment has none */
+	uint32_t pin_hint;	  /* a pin that was free lately */
 	struct im_map_shard at[]; /* at least two: a shift by 64 is none */
 };
 

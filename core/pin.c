@@ -61,7 +61,7 @@ static bool claim(const struct im_pins *t, uint32_t i, bool dead_too)
 	return im_cas32_acq(owner, v, t->seg->self) == v;
 }
 
-static int find_free(const struct im_pins *t, uint32_t hint, uint32_t *ret_pin)
+int im_pin_claim(const struct im_pins *t, uint32_t hint, uint32_t *ret_pin)
 {
 	if (hint < t->n && claim(t, hint, false)) {
 		*ret_pin = hint;
@@ -78,23 +78,25 @@ static int find_free(const struct im_pins *t, uint32_t hint, uint32_t *ret_pin)
 	return -EBUSY;
 }
 
-int im_pin(const struct im_pins *t, const struct im_held *what, uint32_t hint, uint32_t *ret_pin)
+void im_pin_tell(const struct im_pins *t, uint32_t pin, const struct im_held *what)
 {
-	struct fmt_pin *p;
-	uint32_t i;
-	int r = find_free(t, hint, &i);
+	struct fmt_pin *p = im_pin_at(t, pin);
 
-	if (r)
-		return r;
-	p = im_pin_at(t, i);
 	crash("pin.claimed");
 	im_store32_rlx(&p->extent, what->extent);
 	im_store_rel(&p->word, what->word);
 	/* ord(pin) */
 	im_full_barrier();
 	crash("pin.told");
-	*ret_pin = i;
-	return 0;
+}
+
+int im_pin(const struct im_pins *t, const struct im_held *what, uint32_t *ret_pin)
+{
+	int r = im_pin_claim(t, 0, ret_pin);
+
+	if (r == 0)
+		im_pin_tell(t, *ret_pin, what);
+	return r;
 }
 
 void im_unpin(const struct im_pins *t, uint32_t pin)

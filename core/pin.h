@@ -30,12 +30,18 @@ struct im_held {
 	uint64_t word;
 };
 
+/* Claim a free pin for this process, which owns a slot: 0; -EBUSY: there is none. @hint, any
+ * number, is looked at first. */
+int im_pin_claim(const struct im_pins *t, uint32_t hint, uint32_t *ret_pin);
+
 /*
- * Announce that this process, which owns a slot, holds @what; the caller looks after it whether
- * that can still be held, and unpins if not. 0; -EBUSY: no pin is free.
- * @hint: looked at first; any number
+ * Announce that this process holds @what; the caller looks after it whether that can still be
+ * held, and unpins if not.
  */
-int im_pin(const struct im_pins *t, const struct im_held *what, uint32_t hint, uint32_t *ret_pin);
+void im_pin_tell(const struct im_pins *t, uint32_t pin, const struct im_held *what);
+
+/* Both. */
+int im_pin(const struct im_pins *t, const struct im_held *what, uint32_t *ret_pin);
 void im_unpin(const struct im_pins *t, uint32_t pin);
 
 /* What pin number @i, below im_pin_top(), names, and who: 0 when it is free. */

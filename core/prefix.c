@@ -115,6 +115,18 @@ int im_prefix_getx(struct ipcmap *m, const void *key, size_t key_len, struct ipc
 	return make(m, key, key_len, &c);
 }
 
+static int make_pin(const struct call *c, struct ipcmap *whole, const void *key, size_t key_len)
+{
+	return ipcmap_pin(whole, key, key_len, c->out);
+}
+
+int im_prefix_pin(struct ipcmap *m, const void *key, size_t key_len, struct ipcmap_pin *ret)
+{
+	const struct call c = {.make = make_pin, .out = ret};
+
+	return make(m, key, key_len, &c);
+}
+
 static int make_exists(const struct call *c, struct ipcmap *whole, const void *key,
 		       size_t key_len)
 {

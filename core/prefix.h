@@ -21,6 +21,7 @@ void im_prefix_close(struct ipcmap *m);
 int im_prefix_get(struct ipcmap *m, const void *key, size_t key_len, void *buf, size_t cap,
 		  size_t *ret_len);
 int im_prefix_getx(struct ipcmap *m, const void *key, size_t key_len, struct ipcmap_value *ret);
+int im_prefix_pin(struct ipcmap *m, const void *key, size_t key_len, struct ipcmap_pin *ret);
 int im_prefix_exists(struct ipcmap *m, const void *key, size_t key_len);
 int im_prefix_putx(struct ipcmap *m, const void *key, size_t key_len, const void *val,
 		   size_t val_len, const struct ipcmap_put_options *how,

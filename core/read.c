@@ -28,6 +28,9 @@
  *    TRIES: then BUSY.
  * Bytes that are no entry, and references out of bounds, are no match.
  *
+ * im_read_pin() reads nothing: an attempt that would have copied the value tells of a pin instead
+ * and looks once more whether the slot names the entry and reclaim_seq has not moved (pinned.c).
+ *
  * get_usual() is the first attempt of ipcmap_get(), for what is usual: no chain, no value that
  * is compressed or longer than USUAL, nothing that changed meanwhile. It decides nothing else:
  * all that is not usual goes to attempt(), which is the whole protocol. The order of loads is
@@ -42,6 +45,7 @@
 #include "large.h"
 #include "os.h"
 #include "owner.h"
+#include "pinned.h"
 #include "value.h"
 
 #define TRIES 16u
@@ -60,6 +64,7 @@ struct get {
 	const void *equal; /* compare with this, in place of copying; careful only */
 	uint64_t equal_len;
 	uint64_t grace; /* ns after its end for which an entry is shown still */
+	struct im_read_pin *pin; /* pin, in place of copying; careful only */
 	uint64_t seq;
 	uint64_t floor;
 };
@@ -116,6 +121,42 @@ static im_cold int judge_and_copy(const struct get *g, const struct im_entry *e,
 	return r || !wanted ? r : im_value_copy(at, v->buf, len);
 }
 
+/* Does the slot name the entry still? Then whoever takes the name away sees the pin. */
+static bool is_named(const struct get *g)
+{
+	const struct im_read_pin *p = g->pin;
+
+	/* ord(pin): the pin was told of before. Pairs with im_pinned_look(). */
+	return im_load32_acq(&p->b->ref[p->i]) == p->ref &&
+	       im_tag_at(im_load_acq(&p->b->tags[p->i >> 3]), p->i) == im_hash_tag(g->hash) &&
+	       !seq_moved(g);
+}
+
+/* The entry was found, and counts: its extent, or its chain of @n, is held from now on. */
+static int pin(const struct get *g, const struct im_value *at, uint32_t ext, uint64_t word,
+	       uint32_t n)
+{
+	const struct im_held what = {ext, word};
+	struct im_read_pin *p = g->pin;
+	uint64_t e = g->m->seg->extent_len;
+	int r;
+
+	p->at = *at;
+	p->n = n;
+	if (at->packed)
+		return 0; /* there is nothing to read in place */
+	if (!at->at && (!n || n != ((uint64_t)at->skip + at->len + e - 1) / e))
+		return seq_moved(g) ? AGAIN : IPCMAP_CORRUPT;
+	r = im_pinned_take(g->m, &what, n, p->hint, &p->pin);
+	if (r)
+		return r;
+	crash("read.pinned");
+	if (is_named(g))
+		return 0;
+	im_unpin(&g->m->pins, p->pin);
+	return AGAIN;
+}
+
 /* The value in a chain: judged by the generation of its first extent. */
 static im_cold int read_large(const struct get *g, const struct im_entry *e, uint64_t expiry,
 			      struct ipcmap_value *v, bool wanted)
@@ -141,6 +182,8 @@ static im_cold int read_large(const struct get *g, const struct im_entry *e, uin
 	im_read_barrier();
 	if (im_load_acq(&seg->table[at.chain.first].word) != word)
 		return AGAIN;
+	if (g->pin && equal && !r)
+		return pin(g, &at, at.chain.first, word, at.chain.n);
 	return equal ? r : NO_MATCH;
 }
 
@@ -174,7 +217,9 @@ static im_cold int read_careful(const struct get *g, uint32_t ref, struct ipcmap
 	}
 	crash("read.copied");
 	im_read_barrier();
-	return im_load_acq(&seg->table[ext].word) == word ? r : AGAIN;
+	if (im_load_acq(&seg->table[ext].word) != word)
+		return AGAIN;
+	return g->pin && !r ? pin(g, &at, ext, word, 1) : r;
 }
 
 /* Follow one reference whose tag fits. */
@@ -261,6 +306,11 @@ im_inline int attempt(struct get *g, struct ipcmap_value *v, bool wanted)
 			if (unlikely(im_tag_at(im_load_acq(&b->tags[i >> 3]), i) != tag))
 				continue;
 			crash("read.entry");
+			if (g->pin) {
+				g->pin->b = b;
+				g->pin->i = i;
+				g->pin->ref = ref;
+			}
 			r = follow(g, ref, v, wanted);
 			/* expired: given another life before this one ended? */
 			if (r == IPCMAP_NOTFOUND &&
@@ -633,6 +683,25 @@ int im_read_stale(const struct ipcmap *m, const void *key, size_t key_len, uint6
 		r = try_again(&g, &v, true);
 	if (r == 0 || r == IPCMAP_SHORT)
 		*ret = v;
+	return r;
+}
+
+int im_read_pin(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
+		struct ipcmap_value *ret, struct im_read_pin *p)
+{
+	uint32_t shard = im_map_shard(m, hash);
+	struct get g = {
+		.m = m,
+		.s = &m->shards[shard],
+		.dir = im_map_dir(m, shard),
+		.key = key,
+		.hash = hash,
+		.key_len = (uint32_t)key_len,
+		.pin = p,
+	};
+	int r = try_again(&g, ret, false);
+
+	im_map_count_get(m, r == 0);
 	return r;
 }
 

@@ -23,6 +23,7 @@
  *           counts them; likewise the index extents of dir and the overflow list.
  *  room.I2  a shard with a head has a reserve, or a victim being cleaned whose survivors fit
  *           into the cold head.
+ *           But the reserve may be parked, when the victim was pinned after it was chosen.
  *           So the hot head may take the last extent ahead, reserve or not: the reserve is
  *           spent only by a cold head, for the rest of a victim, which fits into an empty
  *           extent, and nobody else puts entries there; the victim is then the reserve.
@@ -32,8 +33,12 @@
 
 #include "crash.h"
 #include "log.h"
+#include "park.h"
+#include "pinned.h"
 #include "redo.h"
 #include "space.h"
+
+#define UNPARK_MAX 16u /* parked ones looked after under one lock */
 
 static bool none(const struct im_op *op, uint32_t ext)
 {
@@ -136,6 +141,7 @@ int im_room_hot(struct im_op *op, uint32_t size)
 
 	if (likely(im_log_fits(op, FMT_HOT, size)))
 		return 0;
+	im_room_unpark(op, false);
 	ext = im_load32_rlx(&op->s->ahead);
 	if (none(op, ext))
 		return IM_NEED;
@@ -149,6 +155,7 @@ int im_room_cold(struct im_op *op, uint32_t size)
 
 	if (likely(im_log_fits(op, FMT_COLD, size)))
 		return 0;
+	im_room_unpark(op, false);
 	reserve = im_load32_rlx(&op->s->reserve);
 	ahead = im_load32_rlx(&op->s->ahead);
 	if (!none(op, reserve))
@@ -157,6 +164,39 @@ int im_room_cold(struct im_op *op, uint32_t size)
 		open_head(op, FMT_COLD, ahead, false);
 	else
 		return IM_NEED;
+	return 0;
+}
+
+/* The chain that is to be freed was a value, and somebody reads it where it lies. */
+static bool is_held(struct im_op *op)
+{
+	uint64_t word = im_load_rlx(&op->s->free_word);
+
+	return fmt_word_state(word) == FMT_LARGE && fmt_word_who(word) == op->shard &&
+	       im_pinned_look(op->m, im_load32_rlx(&op->s->free_first), fmt_word_gen(word), NULL);
+}
+
+/*
+ * Parked in place of freed. Whoever had the shard before may have died freeing it, with the
+ * space lock: once that was free the word tells whether it was freed, and then it may be
+ * anybody's by now.
+ */
+static int park(struct im_op *op, uint32_t n, struct im_wait *wait)
+{
+	uint32_t first = im_load32_rlx(&op->s->free_first);
+	uint32_t last = im_load32_rlx(&op->s->free_last);
+	int r = im_space_await(op->seg, wait);
+
+	if (r)
+		return r;
+	if (none(op, first) || none(op, last) || n > op->seg->n_extents)
+		return -EUCLEAN;
+	im_redo_start(op);
+	if (word_of(op, first) == im_load_rlx(&op->s->free_word))
+		im_park_add(op, first, last, n);
+	im_redo_set32(op, &op->s->free_n, 0);
+	im_redo_run(op);
+	crash("room.parked");
 	return 0;
 }
 
@@ -170,6 +210,8 @@ static int settle(struct im_op *op, uint64_t deadline_ns)
 	if (!n)
 		return 0;
 	im_wait_start(op->seg, deadline_ns, &wait);
+	if (unlikely(is_held(op)))
+		return park(op, n, &wait);
 	r = im_space_free(op->seg, im_load32_rlx(&s->free_first), im_load32_rlx(&s->free_last),
 			  n, im_load_rlx(&s->free_word), &wait);
 	if (r)
@@ -225,13 +267,30 @@ void im_room_free_later(struct im_op *op, uint32_t ext)
 	im_redo_set32(op, &s->free_n, 1);
 }
 
+/* Add to the redo list begun: @ext, which nobody lists any more, is the reserve or the one ahead. */
+static void keep(struct im_op *op, uint32_t ext, bool reserve)
+{
+	struct fmt_shard *s = op->s;
+
+	im_redo_set(op, &op->seg->table[ext].word,
+		    fmt_word(FMT_RESERVED, op->shard, fmt_word_gen(word_of(op, ext)) + 1));
+	if (reserve) {
+		im_redo_set32(op, &s->reserve, ext);
+		return;
+	}
+	im_redo_set32(op, &op->seg->table[ext].next, FMT_NO_EXTENT);
+	im_redo_set32(op, &s->ahead, ext);
+	im_redo_set32(op, &s->n_ahead, 1);
+}
+
 bool im_room_release(struct im_op *op, uint32_t ext, bool give)
 {
 	struct fmt_shard *s = op->s;
-	bool reserve = none(op, im_load32_rlx(&s->reserve));
-	bool ahead = !give && none(op, im_load32_rlx(&s->ahead));
+	bool held = im_pinned_look(op->m, ext, fmt_word_gen(word_of(op, ext)), NULL);
+	bool reserve = !held && none(op, im_load32_rlx(&s->reserve));
+	bool ahead = !held && !give && none(op, im_load32_rlx(&s->ahead));
 
-	if (!reserve && !ahead && !im_room_try_settle(op))
+	if (!held && !reserve && !ahead && !im_room_try_settle(op))
 		return false; /* stays in the log, nameless, until the space lock is free */
 	im_redo_start(op);
 	if (im_load32_rlx(&s->victim) == ext)
@@ -242,17 +301,11 @@ bool im_room_release(struct im_op *op, uint32_t ext, bool give)
 	im_redo_set(op, &s->tail,
 		    im_load_rlx(&s->tail) -
 			    (op->seg->extent_len - im_load32_rlx(&op->seg->table[ext].fill)));
-	if (reserve || ahead) {
-		im_redo_set(op, &op->seg->table[ext].word,
-			    fmt_word(FMT_RESERVED, op->shard,
-				     fmt_word_gen(word_of(op, ext)) + 1));
-	}
-	if (reserve) {
-		im_redo_set32(op, &s->reserve, ext);
-	} else if (ahead) {
+	if (held) {
 		im_redo_set32(op, &op->seg->table[ext].next, FMT_NO_EXTENT);
-		im_redo_set32(op, &s->ahead, ext);
-		im_redo_set32(op, &s->n_ahead, 1);
+		im_park_add(op, ext, ext, 1);
+	} else if (reserve || ahead) {
+		keep(op, ext, reserve);
 	} else {
 		im_room_free_later(op, ext);
 	}
@@ -260,7 +313,45 @@ bool im_room_release(struct im_op *op, uint32_t ext, bool give)
 	im_write_barrier();
 	im_room_recap(op);
 	crash("room.released");
-	return !reserve && (ahead || im_room_try_settle(op));
+	return !held && !reserve && (ahead || im_room_try_settle(op));
+}
+
+/* One of the parked. False: the space lock is busy. */
+static bool unpark(struct im_op *op, const struct im_parked *p, bool give)
+{
+	struct fmt_shard *s = op->s;
+	bool reserve = p->n == 1 && none(op, im_load32_rlx(&s->reserve));
+	bool ahead = p->n == 1 && !give && none(op, im_load32_rlx(&s->ahead));
+
+	if (!reserve && !ahead && !im_room_try_settle(op))
+		return false;
+	im_redo_start(op);
+	im_park_remove(op, p);
+	if (reserve || ahead) {
+		keep(op, p->first, reserve);
+	} else {
+		im_redo_set(op, &s->free_word, word_of(op, p->first));
+		im_redo_set32(op, &s->free_first, p->first);
+		im_redo_set32(op, &s->free_last, p->last);
+		im_redo_set32(op, &s->free_n, p->n);
+	}
+	im_redo_run(op);
+	im_room_recap(op);
+	crash("room.unparked");
+	im_room_try_settle(op);
+	return true;
+}
+
+bool im_room_unpark(struct im_op *op, bool give)
+{
+	struct im_parked p;
+	bool any = false;
+
+	if (likely(!im_load32_rlx(&op->s->parked)))
+		return false;
+	for (unsigned i = 0; i < UNPARK_MAX && im_park_find(op, &p) && unpark(op, &p, give); i++)
+		any = true;
+	return any;
 }
 
 bool im_room_give_ahead(struct im_op *op)

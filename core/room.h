@@ -21,12 +21,16 @@ void im_room_pop_ahead(struct im_op *op, uint32_t ext);
 
 /*
  * A log extent that no slot names leaves the log: it becomes the reserve or, unless @give, the
- * one ahead, if these are missing; else it is free for every shard. True: free, or ahead.
+ * one ahead, if these are missing; else it is free for every shard. When somebody holds a value
+ * in it, it is parked in place of all that. True: free, or ahead.
  */
 bool im_room_release(struct im_op *op, uint32_t ext, bool give);
 
 /* Add to the redo list begun: the extent, which nobody lists any more, is to be freed. */
 void im_room_free_later(struct im_op *op, uint32_t ext);
+
+/* What is parked, and held by nobody any more, goes the same ways. True: it was of use. */
+bool im_room_unpark(struct im_op *op, bool give);
 
 /* Make the extent ahead free for every shard. */
 bool im_room_give_ahead(struct im_op *op);

@@ -14,6 +14,7 @@
 #include "crash.h"
 #include "keep.h"
 #include "owner.h"
+#include "pinned.h"
 #include "redo.h"
 #include "space.h"
 
@@ -84,6 +85,7 @@ static void add_shard(const struct ipcmap *m, const struct fmt_shard *s, struct 
 	ret->live_len += b.live;
 	ret->large_len += b.large;
 	ret->overflows += b.overflows;
+	ret->parked_len += im_load32_rlx(&s->parked_n) * e;
 	ret->log_len += im_load32_rlx(&s->n_log) * e;
 	ret->index_len += (im_load32_rlx(&s->n_index) + im_load32_rlx(&s->n_ovf_ext)) * e;
 	ret->buckets += im_load_rlx(&s->geometry) & FMT_BUCKETS_MASK;
@@ -103,6 +105,7 @@ int im_stats_get(struct ipcmap *m, struct ipcmap_stat *ret)
 		add_line(&seg->lines[i], &v);
 	add_line(&seg->h->shared, &v);
 	v.snapshot_len = im_keep_len(m);
+	v.pinned_len = im_pinned_extents(m, &v.pins) * (uint64_t)seg->extent_len;
 	v.used = im_space_used(seg);
 	v.limit = im_load_rlx(&seg->h->space.limit);
 	v.max = seg->len;

@@ -217,7 +217,7 @@ static int copy(struct ipcmap_snapshot *v, const struct im_area *a, const struct
 static int hold(struct ipcmap_snapshot *v, const struct im_area *a, const struct im_kept *k)
 {
 	struct im_seg *seg = a->seg;
-	int r = im_pin(&a->pins, &k->first, 0, &v->pin);
+	int r = im_pin(&a->pins, &k->first, &v->pin);
 
 	if (r)
 		return r;
@@ -380,7 +380,7 @@ int im_view_again(struct ipcmap_snapshot *v)
 	if (r)
 		return r;
 	im_area_of(v->seg, &a);
-	r = im_pin(&a.pins, &v->first, 0, &pin);
+	r = im_pin(&a.pins, &v->first, &pin);
 	if (r)
 		return r;
 	/* the pin was told before: either the version is KEPT, or the lock says what it is */

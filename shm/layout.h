@@ -18,9 +18,10 @@
  * whenever an extent is freed or reused in place, so a whole word never comes back.
  *   FREE      in the free queue, or never used
  *   PRIVATE   who = owner slot; being filled outside any lock; freed when that owner dies
- *   PIECE     one of a chain that begins at a PRIVATE or LARGE extent (linked by next)
+ *   PIECE     one of a chain that begins at a PRIVATE, LARGE or PARKED extent (linked by next)
  *   RESERVED  who = shard; backed by memory, not in use yet (the shard's ahead or reserve)
  *   LOG, INDEX, LARGE   who = shard
+ *   PARKED    who = shard; was LOG or LARGE; nothing leads there, but somebody holds a value
  * A PIECE whose chain was freed stays a PIECE in the free queue; that is as good as FREE.
  */
 #ifndef IM_LAYOUT_H
@@ -49,6 +50,7 @@ enum fmt_state {
 	FMT_LOG = 4,
 	FMT_INDEX = 5,
 	FMT_LARGE = 6,
+	FMT_PARKED = 7,
 };
 
 im_inline uint64_t fmt_word(enum fmt_state state, uint32_t who, uint64_t gen)
@@ -78,12 +80,13 @@ struct fmt_extent {
 	/* free queue, chain of a large value: under the space lock or by the chain's owner;
 	 * list of a shard's extents: under that shard's lock */
 	uint32_t next;
-	uint32_t prev; /* shard's list only */
+	uint32_t prev; /* lists of a shard only */
 	/* under the shard lock */
 	uint32_t fill;   /* bytes appended; through the redo list, after the entry's bytes */
 	uint32_t backed; /* 1: memory was reserved for it (under the space lock) */
 	uint64_t books;  /* low half: live bytes, of entries that count (meaningless below the
-			  * floor); high half: named bytes, of entries that a tag names */
+			  * floor); high half: named bytes, of entries that a tag names.
+			  * PARKED: last extent of the chain:32 (low) | extents:32 */
 	uint64_t version_max; /* highest version in it */
 	uint64_t expiry_max; /* latest expiry in it; UINT64_MAX when something never expires */
 	uint64_t expiry_min; /* earliest expiry in it; UINT64_MAX when nothing expires */

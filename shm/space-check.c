@@ -127,7 +127,8 @@ static void check_words(struct check *c, const struct im_step *st)
 				ext);
 		if (fmt_word_state(word) == FMT_PRIVATE)
 			check_private(c, ext, word);
-		if (fmt_word_state(word) == FMT_PRIVATE || fmt_word_state(word) == FMT_LARGE)
+		if (fmt_word_state(word) == FMT_PRIVATE || fmt_word_state(word) == FMT_LARGE ||
+		    fmt_word_state(word) == FMT_PARKED)
 			check_chain(c, ext);
 	}
 	if (used != st->used)

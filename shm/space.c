@@ -21,8 +21,8 @@
  *  space.I2  used + n_queued = fresh <= n_extents.
  *  space.I3  extents from fresh on are FREE.
  *  space.I4  extents below fresh that are not queued are not FREE.
- *  space.I5  a PIECE that is not queued is in exactly one chain from a PRIVATE or LARGE
- *            extent.
+ *  space.I5  a PIECE that is not queued is in exactly one chain from a PRIVATE, LARGE or
+ *            PARKED extent.
  *  space.I6  a PRIVATE extent's owner counts it (owner.I3).
  *  space.I7  limit_n is what limit allows; the table is backed by memory that far.
  * Broken on purpose: all, by the lock's owner, between the word and the last absolute:

@@ -275,6 +275,7 @@ static json_t *shards_json(const struct insides *in)
 		FIELD(lock_slot), FIELD(lock_gen), FIELD(lock_waited), FIELD(log_extents);
 		FIELD(index_extents), FIELD(overflow_extents), FIELD(ahead_extents);
 		EXTENT(hot), EXTENT(cold), EXTENT(reserve), FIELD(freeing), FIELD(splitting);
+		FIELD(parked_extents);
 #undef EXTENT
 #undef FIELD
 		json_array_append_new(all, o);
@@ -285,7 +286,7 @@ static json_t *shards_json(const struct insides *in)
 /* ---- extents ---- */
 
 static const char *const states[IPCMAP_EXTENT_STATES] = {
-	"free", "private", "piece", "reserved", "log", "index", "large", "other",
+	"free", "private", "piece", "reserved", "log", "index", "large", "parked", "other",
 };
 
 static struct ipcmap_extent_counts sum(const struct insides *in)
@@ -329,17 +330,17 @@ static void extents_row(struct table *t, const char *name, const struct ipcmap_e
 
 	for (unsigned s = 0; s < IPCMAP_EXTENT_STATES; s++)
 		n[s] = text_number(c->n[s]);
-	table_row(t, name, n[0].s, n[1].s, n[2].s, n[3].s, n[4].s, n[5].s, n[6].s, n[7].s,
+	table_row(t, name, n[0].s, n[1].s, n[2].s, n[3].s, n[4].s, n[5].s, n[6].s, n[7].s, n[8].s,
 		  text_size(c->live).s);
 }
 
 static void print_extents(const struct insides *in)
 {
-	struct table t = {.align = "rrrrrrrrrr"};
+	struct table t = {.align = "rrrrrrrrrrr"};
 	struct ipcmap_extent_counts all = sum(in);
 
 	table_row(&t, "shard", states[0], states[1], states[2], states[3], states[4], states[5],
-		  states[6], states[7], "live");
+		  states[6], states[7], states[8], "live");
 	for (uint32_t i = 0; i < in->h.shards; i++)
 		extents_row(&t, text_number(i).s, &in->extents[i]);
 	extents_row(&t, "none", &in->extents[in->h.shards]);

@@ -72,6 +72,12 @@ static void print_memory(struct table *t, const struct ipcmap_stat *s)
 	table_row(t, "  large values", text_size(s->large_len).s, "");
 	table_row(t, "  index", text_size(s->index_len).s, "");
 	table_row(t, "  snapshots", text_size(s->snapshot_len).s, "");
+	if (s->parked_len)
+		table_row(t, "  parked", text_size(s->parked_len).s, "until nobody reads it");
+	if (s->pins) {
+		snprintf(text, sizeof text, "by %s of values", s->pins == 1 ? "a pin" : "pins");
+		table_row(t, "held", text_size(s->pinned_len).s, text);
+	}
 	table_row(t, "live entries", text_size(s->live_len).s, "with headers");
 	if (s->compress_raw) {
 		snprintf(text, sizeof text, "stored as %s, %s", text_size(s->compress_stored).s,
@@ -108,7 +114,7 @@ static json_t *to_json(const struct ipcmap_stat *s)
 
 #define FIELD(name) json_set_number(o, #name, s->name)
 	FIELD(entries), FIELD(live_len), FIELD(large_len), FIELD(log_len), FIELD(index_len);
-	FIELD(snapshot_len);
+	FIELD(snapshot_len), FIELD(pinned_len), FIELD(parked_len), FIELD(pins);
 	FIELD(used), FIELD(limit), FIELD(max), FIELD(extent_len), FIELD(created);
 	FIELD(gets), FIELD(hits), FIELD(puts), FIELD(dels), FIELD(cleaned), FIELD(expired);
 	FIELD(compress_raw), FIELD(compress_stored);

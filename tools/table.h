@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#define TABLE_COLS 10
+#define TABLE_COLS 12
 
 struct table {
 	const char *align; /* a letter a column: l or r */

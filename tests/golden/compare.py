@@ -19,7 +19,7 @@ import time
 import segment
 
 # what the file does not tell: who lives, and what the file system knows
-NOT_IN_FILE = {'stat': {'attached', 'uid', 'gid', 'mode'}, 'owner': {'alive'},
+NOT_IN_FILE = {'stat': {'attached', 'pins', 'pinned_len', 'uid', 'gid', 'mode'}, 'owner': {'alive'},
                'snapshot': {'holders'}}
 
 

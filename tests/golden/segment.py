@@ -27,8 +27,8 @@ from xxh3 import xxh3_64
 
 NONE = (1 << 32) - 1
 FOREVER = (1 << 64) - 1
-FREE, PRIVATE, PIECE, RESERVED, LOG, INDEX, LARGE = range(7)
-STATES = ('free', 'private', 'piece', 'reserved', 'log', 'index', 'large', 'other')
+FREE, PRIVATE, PIECE, RESERVED, LOG, INDEX, LARGE, PARKED = range(8)
+STATES = ('free', 'private', 'piece', 'reserved', 'log', 'index', 'large', 'parked', 'other')
 OF_SNAPSHOT = 4095
 TTL, IS_LARGE, FARKEY, PACKED = 1, 2, 4, 8
 SHARD_LEN, DIR_REF, BUCKET, SLOTS = 640, 4, 64, 11
@@ -112,7 +112,7 @@ SHARD = fields('0 geometry 8', '8 reclaim_seq 8', '16 floor 8', '64 lock', '72 t
                '192 ovf_first', '196 ovf_pos', '200 ovf_free', '204 n_ovf_ext', '208 n_ovf 8',
                '216 free_word 8', '224 free_first', '228 free_last', '232 free_n', '236 unsplit',
                '240 uncompact', '244 image', '260 n_ahead', '296 cleaned 8', '304 expired 8',
-               '320 tail 8', '384 seq 8', '392 n_stores')
+               '320 tail 8', '348 parked', '352 parked_n', '384 seq 8', '392 n_stores')
 LEASE = fields('0 hash 8', '8 version 8', '40 owner', '44 grant')
 VERSION = fields('0 version 8', '8 word 8', '16 len 8', '24 time 8', '32 first', '36 last', '40 n',
                  '44 keys', '48 table', '52 state', '56 stored 8')
@@ -376,7 +376,7 @@ class Segment:
             raise Broken(f'extent {e}: {what}, and {self.user[e]}')
         self.user[e] = what
         if state is not None and x.state != state or who is not None and x.who != who:
-            self.say(f'extent {e}: {what}, but {STATES[min(x.state, 7)]} of {x.who}')
+            self.say(f'extent {e}: {what}, but {STATES[min(x.state, 8)]} of {x.who}')
         return x
 
     def check_queue(self):
@@ -384,7 +384,7 @@ class Segment:
         for _ in range(s.n_queued):
             x = self.use(e, 'free')
             if x.state not in (FREE, PIECE):
-                raise Broken(f'extent {e}: in the queue, but {STATES[min(x.state, 7)]}')
+                raise Broken(f'extent {e}: in the queue, but {STATES[min(x.state, 8)]}')
             if e >= s.fresh:
                 raise Broken(f'extent {e}: in the queue, but was never used')
             last, e = e, x.next
@@ -392,7 +392,7 @@ class Segment:
             self.say(f'the queue of {s.n_queued} ends with extent {last}, not {s.tail}')
         for e in range(s.fresh, len(self.extents)):
             if self.extents[e].state != FREE:
-                self.say(f'extent {e}: never used, but {STATES[min(self.extents[e].state, 7)]}')
+                self.say(f'extent {e}: never used, but {STATES[min(self.extents[e].state, 8)]}')
         self.same('extents in use', s.fresh - s.n_queued, s.used)
         self.same('extents that the limit allows', self.extents_of(s.limit), s.limit_n)
 
@@ -430,7 +430,7 @@ class Segment:
             return
         for e, x in enumerate(self.extents[:self.space.fresh]):
             if e not in self.user:
-                self.say(f'extent {e}: {STATES[min(x.state, 7)]} of {x.who}, and nobody has it')
+                self.say(f'extent {e}: {STATES[min(x.state, 8)]} of {x.who}, and nobody has it')
 
     # ---- shards ----
 
@@ -489,6 +489,7 @@ class Segment:
         if s.free_n and self.extent(e).word == s.free_word:
             for _ in range(s.free_n):
                 e = self.use(e, f'to be freed by shard {i}').next
+        self.walk_parked(i)
         self.walk_index(i, log)
         if s.version >= 1 << 47:
             self.say(f'shard {i}: the next version is {s.version}')
@@ -540,6 +541,15 @@ class Segment:
             places[at] = y
             at += y.len
         return places
+
+    def walk_parked(self, i):
+        s, e, n = self.shards[i], self.shards[i].parked - 1 & NONE, 0
+        while e != NONE:
+            x = self.extent(e)
+            last, pieces = x.live, x.named      # books mean something else here
+            n += len(self.take_chain(f'parked by shard {i}', e, last, pieces, PARKED, i))
+            e = x.prev
+        self.same(f'extents parked by shard {i}', n, s.parked_n)
 
     def walk_index(self, i, log):
         s, f = self.shards[i], self.f
@@ -801,6 +811,7 @@ class Segment:
             'log_len': total('n_log') * self.len,
             'index_len': (total('n_index') + total('n_ovf_ext')) * self.len,
             'snapshot_len': sum(v.n for v in self.versions) * self.len,
+            'parked_len': total('parked_n') * self.len,
             'used': h.table_off + 4096 + 64 * sp.limit_n + sp.used * self.len,
             'limit': sp.limit, 'max': h.max_len, 'extent_len': self.len, 'created': h.created,
             'gets': hits + misses, 'hits': hits, 'puts': puts, 'dels': dels,
@@ -853,14 +864,14 @@ class Segment:
                 'lock_gen': gen, 'lock_waited': waited, 'log_extents': s.n_log,
                 'index_extents': s.n_index, 'overflow_extents': s.n_ovf_ext,
                 'ahead_extents': s.n_ahead, 'hot': extent(s.hot), 'cold': extent(s.cold),
-                'reserve': extent(s.reserve), 'freeing': s.free_n,
+                'reserve': extent(s.reserve), 'freeing': s.free_n, 'parked_extents': s.parked_n,
                 'splitting': int(bool(s.unsplit or s.uncompact))})
         sums = [dict.fromkeys((*STATES, 'backed', 'filled', 'live'), 0) for _ in
                 range(h.n_shards + 2)]
         for x in self.extents:
             of_shard = RESERVED <= x.state <= LARGE and x.who < h.n_shards
             for to in (sums[0], sums[2 + x.who] if of_shard else sums[1]):
-                to[STATES[min(x.state, 7)]] += 1
+                to[STATES[min(x.state, 8)]] += 1
                 to['backed'] += x.backed
                 if x.state == LOG:
                     to['filled'] += x.fill
