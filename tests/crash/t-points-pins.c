@@ -10,6 +10,7 @@
 
 #include "crash.h"
 #include "map.h"
+#include "pin.h"
 
 #include <signal.h>
 
@@ -204,6 +205,75 @@ static void points__living_hold_while_others_die(void)
 	t_shared_free(kill_at, sizeof(*kill_at));
 }
 
+/* ---- a pin that comes too late ---- */
+
+static int del_large(void *unused)
+{
+	struct ipcmap *m;
+
+	(void)unused;
+	T_MUST(ipcmap_open(name, NULL, &m) == 0);
+	im_crash_hook = at_point;
+	T_MUST(ipcmap_del(m, "chain", 5) == 0);
+	im_crash_hook = NULL;
+	return 0;
+}
+
+static uint64_t used(struct ipcmap *m)
+{
+	struct ipcmap_stat s = {.struct_size = sizeof(s)};
+
+	CU_ASSERT(ipcmap_stat(m, &s) == 0);
+	return s.used;
+}
+
+/*
+ * The chain was on its way to the free queue when its process died; then a reader that found it
+ * before tells of its pin, and would take it back at its next step. The chain must not be parked
+ * when it is free, nor freed twice.
+ */
+static void points__pin_comes_when_it_is_being_freed(void)
+{
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+	uint64_t kills = 0, base;
+	struct ipcmap_pin p;
+	struct ipcmap *m;
+	bool died = true;
+	uint32_t pin;
+
+	name = T_NAME;
+	kill_at = t_shared(sizeof(*kill_at));
+	o.flags = IPCMAP_CREATE;
+	o.limit = 1u << 20;
+	o.shards = 1;
+	CU_ASSERT_FATAL(ipcmap_open(name, &o, &m) == 0);
+	CU_ASSERT(store(m, "small", 100, 1) == 0 && store(m, "small", 100, 2) == 0);
+	base = used(m);
+	for (; died; kills++) {
+		struct im_held what = {0, 0};
+
+		CU_ASSERT(store(m, "chain", 20000, 1) == 0);
+		CU_ASSERT(ipcmap_pin(m, "chain", 5, &p) == 0);
+		CU_ASSERT(im_pin_read(&m->pins, (uint32_t)p.own[0], &what) != 0);
+		ipcmap_unpin(m, &p);
+		*kill_at = 1 + kills;
+		died = t_killed(t_run(del_large, NULL));
+		CU_ASSERT(im_pin(&m->pins, &what, &pin) == 0);
+		CU_ASSERT(store(m, "small", 100, 3) == 0);
+		CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0);
+		im_unpin(&m->pins, pin);
+		/* what was parked for it is found by the next pin that ends */
+		ipcmap_del(m, "chain", 5);
+		CU_ASSERT(ipcmap_pin(m, "small", 5, &p) == 0);
+		ipcmap_unpin(m, &p);
+		CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0 && used(m) == base);
+	}
+	CU_ASSERT(kills > 15);
+	ipcmap_close(m);
+	ipcmap_unlink(name);
+	t_shared_free(kill_at, sizeof(*kill_at));
+}
+
 #endif
 
 static CU_TestInfo tests[] = {
@@ -213,6 +283,7 @@ static CU_TestInfo tests[] = {
 	{"several that are held", points__several},
 #if HAVE_POINTS
 	{"the living hold values while others die", points__living_hold_while_others_die},
+	{"a pin comes when its value is being freed", points__pin_comes_when_it_is_being_freed},
 #endif
 	CU_TEST_INFO_NULL,
 };

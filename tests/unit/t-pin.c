@@ -478,6 +478,43 @@ static void pin__parked_memory_of_the_dead_is_found(void)
 	done();
 }
 
+/* A key of the same shard as "l", or of another one. */
+static struct kit_key key_beside(uint64_t *i, bool same)
+{
+	struct kit_key k;
+
+	do {
+		k = kit_key((*i)++);
+	} while ((kit_shard_of(m, k.text, k.len) == kit_shard_of(m, "l", 1)) != same);
+	return k;
+}
+
+/* It is parked in a shard that can spare nothing else, and another one needs it. */
+static void pin__parked_memory_is_found_by_other_shards(void)
+{
+	struct gates g;
+	uint64_t i = 0;
+	pid_t pid;
+
+	with_map(T_NAME, 4, 2);
+	t_gate_open(&g.held);
+	t_gate_open(&g.end);
+	CU_ASSERT(put_seed(key_beside(&i, false).text, 10, 1) == 0 && put_seed("l", 40000, 2) == 0);
+	while (put_seed(key_beside(&i, true).text, 1000, 1) == 0)
+		;
+	pid = t_run(hold_and_wait, &g);
+	t_gate_wait(&g.held);
+	CU_ASSERT(ipcmap_del(m, "l", 1) == 0);
+	t_gate_pass(&g.end);
+	CU_ASSERT(t_ok(pid) && m->shards[kit_shard_of(m, "l", 1)].parked_n == 10);
+	for (unsigned n = 0; n < 25; n++)
+		CU_ASSERT(put_seed(key_beside(&i, false).text, 1000, 1) == 0);
+	CU_ASSERT(m->shards[kit_shard_of(m, "l", 1)].parked_n == 0);
+	t_gate_close(&g.held);
+	t_gate_close(&g.end);
+	done();
+}
+
 static struct ipcmap_pin parents, another;
 
 static int unpin_both(void *unused)
@@ -581,9 +618,12 @@ static void pin__value_goes_before_it_is_held(void)
 				CU_ASSERT(has_seed(&p, a ? 20000 : 100, seed - 1));
 				ipcmap_unpin(m, &p);
 			}
-	meanwhile("pin.told", 1, remove_it);
-	CU_ASSERT(pin("k", &p) == IPCMAP_NOTFOUND && !fires);
-	im_crash_hook = NULL;
+	for (unsigned a = 0; a < ARRAY_LEN(acts); a++) {
+		acts[a]();
+		meanwhile("pin.told", 1, remove_it);
+		CU_ASSERT(pin("k", &p) == IPCMAP_NOTFOUND && !fires);
+		im_crash_hook = NULL;
+	}
 	CU_ASSERT(kit_stat(m).pins == 0);
 	done();
 }
@@ -630,6 +670,7 @@ static CU_TestInfo tests[] = {
 	{"compaction works around what is held", pin__compaction_works_around_it},
 	{"pins of the dead are void", pin__pins_of_the_dead_are_void},
 	{"parked memory of the dead is found", pin__parked_memory_of_the_dead_is_found},
+	{"parked memory is found by other shards", pin__parked_memory_is_found_by_other_shards},
 	{"a forked child does not end its parent's", pin__forked_child_does_not_end_its_parents},
 #if defined(IM_CHECK) && IM_CHECK
 	{"a value goes before it is held", pin__value_goes_before_it_is_held},
