@@ -158,7 +158,7 @@ uint32_t im_pinned_extents(const struct ipcmap *m, uint32_t *ret_pins)
 		if (!n)
 			continue;
 		if (owner != asked || !alive)
-			alive = im_pin_counts(t, i, owner);
+			alive = owner == m->seg->self || im_pin_counts(t, i, owner);
 		asked = owner;
 		*ret_pins += alive;
 		if (alive && h.extent < m->n_extents && add_to_set(set, h.extent))

@@ -85,6 +85,14 @@ static void del_it(struct key k)
 	must(ipcmap_del(map, &k, sizeof(k)), "del");
 }
 
+static void pin_it(struct key k)
+{
+	struct ipcmap_pin p;
+
+	must(ipcmap_pin(map, &k, sizeof(k), &p), "pin");
+	ipcmap_unpin(map, &p);
+}
+
 static void many(struct key k)
 {
 	struct ipcmap_mget items[16];
@@ -107,7 +115,7 @@ static const struct {
 } ops[] = {
 	{"the loop alone", nothing}, {"get, hit", get_hit},	  {"get, miss", get_miss},
 	{"put, update", put_update}, {"put, insert", put_insert}, {"del", del_it},
-	{"mget of 16", many},
+	{"mget of 16", many},	     {"pin, unpin", pin_it},
 };
 
 int main(void)
