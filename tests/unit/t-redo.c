@@ -92,6 +92,46 @@ static void redo__stores_out_of_bounds_are_not_made(void)
 	done();
 }
 
+/* A list that was found sane may change before it is stored: each store is bounded for itself. */
+static void redo__each_store_ends_within_the_segment(void)
+{
+	uint64_t user, len, *first, *last, *before, was, line;
+
+	with_map(T_NAME);
+	user = (uint64_t)(m->seg->user - m->seg->base);
+	len = m->seg->len;
+	first = (uint64_t *)(void *)(m->seg->base + user);
+	last = (uint64_t *)(void *)(m->seg->base + len) - 1;
+	before = first - 1;
+	was = *first;
+	line = *before;
+	im_redo_list_start(list);
+	add(user, 5);
+	add(len - 8, UINT64_C(0x100000002));
+	CU_ASSERT(im_redo_list_run(m->seg, list) && *first == 5 && *last == UINT64_C(0x100000002));
+	im_redo_list_start(list);
+	add(user | FMT_REDO_32, 6);
+	add((len - 4) | FMT_REDO_32, 3);
+	CU_ASSERT(im_redo_list_run(m->seg, list) && *first == 6 && *last == UINT64_C(0x300000002));
+	im_redo_list_start(list);
+	add(user, was);
+	add(user - 8, 7);
+	add((user - 4) | FMT_REDO_32, 7);
+	add(user - 1, 7);
+	add(len, 7);
+	add(len | FMT_REDO_32, 7);
+	add(UINT64_MAX - 7, 7);
+	add(UINT64_MAX, 7);
+	CU_ASSERT(im_redo_list_run(m->seg, list));
+	CU_ASSERT(*first == was && *before == line && *last == UINT64_C(0x300000002));
+	im_redo_list_start(list);
+	for (unsigned i = 2; i < 8; i += 2)
+		add(len - i, 9); /* moved down to where it fits */
+	CU_ASSERT(im_redo_list_run(m->seg, list) && *last == 9);
+	begin();
+	done();
+}
+
 /* Even if what lies behind the list looks like more of it. */
 static void redo__list_longer_than_its_place_is_not_stored(void)
 {
@@ -143,6 +183,7 @@ static void redo__list_that_was_begun_is_stored_again(void)
 
 static CU_TestInfo tests[] = {
 	{"stores out of bounds are not made", redo__stores_out_of_bounds_are_not_made},
+	{"each store ends within the segment", redo__each_store_ends_within_the_segment},
 	{"a list longer than its place is not stored",
 	 redo__list_longer_than_its_place_is_not_stored},
 	{"a list whose extent was freed is dropped",
