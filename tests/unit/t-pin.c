@@ -405,6 +405,98 @@ static void pin__compaction_works_around_it(void)
 	done();
 }
 
+/* ---- hostile bytes ---- */
+
+static int findings(void)
+{
+	return ipcmap_check(m, NULL, NULL);
+}
+
+/* Nothing is followed that leads nowhere; check tells; what is held stays. */
+static void pin__list_of_the_parked_that_cannot_be(void)
+{
+	struct fmt_extent *x, was;
+	struct ipcmap_pin p, q;
+	struct fmt_shard *s;
+	uint32_t n;
+
+	with_map(T_NAME, 16, 1);
+	s = m->shards;
+	CU_ASSERT(put_seed("k", 50000, 1) == 0 && pin("k", &p) == 0 && pin("k", &q) == 0);
+	CU_ASSERT(ipcmap_del(m, "k", 1) == 0 && s->parked_n == 7 && findings() == 0);
+	x = &m->seg->table[s->parked - 1];
+	was = *x;
+	n = s->parked;
+	/* in a circle, while it is held */
+	x->prev = s->parked - 1;
+	CU_ASSERT(findings() > 0);
+	churn(1);
+	x->prev = was.prev;
+	/* another state; another shard; out of the segment */
+	x->word = fmt_word(FMT_LOG, 0, fmt_word_gen(was.word));
+	CU_ASSERT(findings() > 0);
+	ipcmap_unpin(m, &q);
+	CU_ASSERT(s->parked == n && pin("k", &q) == IPCMAP_NOTFOUND);
+	x->word = fmt_word(FMT_PARKED, 5, fmt_word_gen(was.word));
+	CU_ASSERT(findings() > 0);
+	churn(1);
+	x->word = was.word;
+	s->parked = UINT32_MAX;
+	CU_ASSERT(findings() > 0);
+	churn(1);
+	s->parked = n;
+	CU_ASSERT(findings() == 0 && has_seed(&p, 50000, 1));
+	/* lengths and ends; nobody holds it any more */
+	im_pin_at(&m->pins, 0)->word = 0;
+	x->books = was.books & UINT32_MAX;
+	CU_ASSERT(findings() > 0);
+	churn(1);
+	x->books = UINT64_MAX;
+	CU_ASSERT(findings() > 0);
+	churn(1);
+	x->books = (uint64_t)m->seg->n_extents | UINT64_C(7) << 32;
+	CU_ASSERT(findings() > 0);
+	churn(1);
+	x->books = was.books;
+	s->parked_n++;
+	CU_ASSERT(findings() > 0);
+	s->parked_n--;
+	CU_ASSERT(findings() == 0);
+	ipcmap_unpin(m, &p);
+	done();
+}
+
+/* Any bytes in the table of pins: at worst too much is held. */
+static void pin__table_of_pins_that_cannot_be(void)
+{
+	uint64_t state = 7, used;
+	struct ipcmap_pin p;
+
+	with_map(T_NAME, 4, 2);
+	CU_ASSERT(put_seed("k", 50000, 1) == 0);
+	used = kit_stat(m).used;
+	for (unsigned i = 0; i < 300; i++) {
+		int r;
+
+		for (uint32_t k = 0; k < m->pins.n * m->pins.stride; k += 8) {
+			uint64_t word = kit_random(&state);
+
+			memcpy(m->pins.at + k, &word, 8);
+		}
+		*m->pins.top = (uint32_t)kit_random(&state);
+		r = pin("k", &p);
+		CU_ASSERT(r == 0 || r == IPCMAP_BUSY);
+		CU_ASSERT(put_seed("k", 50000, 1) == 0);
+		if (r == 0)
+			ipcmap_unpin(m, &p);
+		kit_stat(m);
+	}
+	memset(m->pins.at, 0, m->pins.n * m->pins.stride);
+	*m->pins.top = 0;
+	CU_ASSERT(all_is_let_go() && kit_stat(m).used == used);
+	done();
+}
+
 /* ---- processes ---- */
 
 static int hold_and_die(void *unused)
@@ -668,6 +760,8 @@ static CU_TestInfo tests[] = {
 	{"memory goes with the last pin", pin__memory_goes_with_the_last_pin},
 	{"a limit below what is held", pin__limit_below_what_is_held},
 	{"compaction works around what is held", pin__compaction_works_around_it},
+	{"a list of the parked that cannot be", pin__list_of_the_parked_that_cannot_be},
+	{"a table of pins that cannot be", pin__table_of_pins_that_cannot_be},
 	{"pins of the dead are void", pin__pins_of_the_dead_are_void},
 	{"parked memory of the dead is found", pin__parked_memory_of_the_dead_is_found},
 	{"parked memory is found by other shards", pin__parked_memory_is_found_by_other_shards},
