@@ -9,8 +9,8 @@
  *
  *     finds the slot that names the entry; tells of a pin of its extent, or of its chain, with
  *     the word that this has; full barrier;
- *     looks whether the slot names the entry still and reclaim_seq is as it was before the slot
- *     was read; if not, takes the pin back and begins again (read.c)
+ *     looks whether the slot names the entry still, and geometry and reclaim_seq are as they were
+ *     before the slot was read; if not, takes the pin back and begins again (read.c)
  *
  * and who takes the memory away, under the shard's lock,
  *
@@ -20,8 +20,9 @@
  * As the barriers are ordered, either the pin is seen or the reader sees the slot changed. A
  * reader that saw its slot unchanged therefore has all bytes of the value for as long as it
  * likes, also when the entry is replaced, deleted, cleared, expires or is moved by cleaning: what
- * was moved leaves its bytes behind. reclaim_seq says that the slot's own memory is still that of
- * a bucket, and that the word belongs to the life in which the slot named the entry.
+ * was moved leaves its bytes behind. geometry says that the slot is still one that readers find,
+ * reclaim_seq that its memory is still that of a bucket, and that the word belongs to the life in
+ * which the slot named the entry.
  *
  * Nothing waits for a pin: no writer, no cleaning, no eviction. Cleaning does not choose an
  * extent that is held, since it would gain nothing. An extent that loses its last name, and a

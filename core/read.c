@@ -121,7 +121,11 @@ static im_cold int judge_and_copy(const struct get *g, const struct im_entry *e,
 	return r || !wanted ? r : im_value_copy(at, v->buf, len);
 }
 
-/* Does the slot name the entry still? Then whoever takes the name away sees the pin. */
+/*
+ * Does the slot name the entry still? Then whoever takes the name away sees the pin. The geometry
+ * says that the slot is one which readers find: an overflow bucket that was given back and is part
+ * of a split that is being prepared may have a copy of a slot that was cleared since.
+ */
 static bool is_named(const struct get *g)
 {
 	const struct im_read_pin *p = g->pin;
@@ -129,7 +133,7 @@ static bool is_named(const struct get *g)
 	/* ord(pin): the pin was told of before. Pairs with im_pinned_look(). */
 	return im_load32_acq(&p->b->ref[p->i]) == p->ref &&
 	       im_tag_at(im_load_acq(&p->b->tags[p->i >> 3]), p->i) == im_hash_tag(g->hash) &&
-	       !seq_moved(g);
+	       im_load_acq(&g->s->geometry) == p->geometry && !seq_moved(g);
 }
 
 /* The entry was found, and counts: its extent, or its chain of @n, is held from now on. */
@@ -310,6 +314,7 @@ im_inline int attempt(struct get *g, struct ipcmap_value *v, bool wanted)
 				g->pin->b = b;
 				g->pin->i = i;
 				g->pin->ref = ref;
+				g->pin->geometry = geometry;
 			}
 			r = follow(g, ref, v, wanted);
 			/* expired: given another life before this one ended? */

@@ -38,6 +38,7 @@ struct im_read_pin {
 	const struct fmt_bucket *b;
 	unsigned i;
 	uint32_t ref;
+	uint64_t geometry;
 };
 
 /*

@@ -680,6 +680,12 @@ static void remove_it(void)
 	CU_ASSERT(ipcmap_del(m, "k", 1) == 0);
 }
 
+/* As if the bucket of the slot had become another's, and had a copy of the slot still. */
+static void raise_moves(void)
+{
+	m->shards[kit_shard_of(m, "k", 1)].geometry += FMT_BUCKETS_MASK + 1;
+}
+
 /* Whatever happens between finding a value and holding it: it is held, or looked for again. */
 static void pin__value_goes_before_it_is_held(void)
 {
@@ -710,6 +716,9 @@ static void pin__value_goes_before_it_is_held(void)
 				CU_ASSERT(has_seed(&p, a ? 20000 : 100, seed - 1));
 				ipcmap_unpin(m, &p);
 			}
+	meanwhile("pin.told", 15, raise_moves);
+	CU_ASSERT(pin("k", &p) == IPCMAP_BUSY && fires == 0);
+	im_crash_hook = NULL;
 	for (unsigned a = 0; a < ARRAY_LEN(acts); a++) {
 		acts[a]();
 		meanwhile("pin.told", 1, remove_it);
