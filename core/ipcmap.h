@@ -438,7 +438,7 @@ struct ipcmap_pin {
  *
  * Return:  0; NOTFOUND; BUSY when too much would be held, no pin is free, or the map changed in
  *          each of 16 tries: then ipcmap_get() still answers; NOMEM; CORRUPT; OWNERS, PERM,
- *          DEADLOCK as for ipcmap_put(); INVALID. But for 0 there is nothing to unpin.
+ *          DEADLOCK as for ipcmap_put(); INVALID. But for 0 and INVALID *@ret_pin is all zero: there is nothing to unpin.
  * Memory:  copies from malloc(), mappings, freed by ipcmap_unpin(). The bytes must not be
  *          written to. They go with the last ipcmap_close() of the segment: unpin before.
  * Threads: any thread; the pin may be used and ended by any other.
