@@ -6,6 +6,7 @@
 #include "fill.h"
 
 #include "api.h"
+#include "prefix.h"
 
 #include <stdlib.h>
 
@@ -23,7 +24,7 @@ static bool bad_how(const struct ipcmap_fill_options *how)
 static int begin(struct im_fill *f, struct ipcmap *m, const void *key, size_t key_len,
 		 const struct ipcmap_fill_options *how, struct ipcmap_value *v)
 {
-	if (bad_key(m, key, key_len) || bad_how(how) || m->prefix_len)
+	if (bad_key(m, key, key_len) || bad_how(how))
 		return IPCMAP_INVALID;
 	if (!m->leases)
 		return IPCMAP_VERSION;
@@ -42,6 +43,8 @@ IPCMAP_API int ipcmap_fill(struct ipcmap *map, const void *key, size_t key_len,
 
 	if (!load || bad_value(ret))
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_fill(map, key, key_len, how, load, arg, ret);
 	r = begin(&f, map, key, key_len, how, ret);
 	return r ? r : im_fill_run(&f, load, arg);
 }
@@ -58,6 +61,8 @@ IPCMAP_API int ipcmap_fill_alloc(struct ipcmap *map, const void *key, size_t key
 
 	if (!load || !ret_buf)
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_fill_alloc(map, key, key_len, how, load, arg, ret_buf, ret_len);
 	r = begin(&f, map, key, key_len, how, &v);
 	if (r)
 		return r;
@@ -86,6 +91,8 @@ IPCMAP_API int ipcmap_lease(struct ipcmap *map, const void *key, size_t key_len,
 
 	if (!ret_lease || bad_value(ret))
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_lease(map, key, key_len, how, ret_lease, ret);
 	r = begin(&f, map, key, key_len, how, ret);
 	return r ? r : im_fill_ask(&f, ret_lease);
 }
@@ -99,6 +106,8 @@ IPCMAP_API int ipcmap_lease_put(struct ipcmap *map, const void *key, size_t key_
 
 	if (!lease || (!val && val_len))
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_lease_put(map, key, key_len, lease, val, val_len, how);
 	r = begin(&f, map, key, key_len, how, NULL);
 	return r ? r : im_fill_store(&f, lease, val, val_len, f.how.type, f.how.ttl_ns);
 }
@@ -112,6 +121,8 @@ IPCMAP_API int ipcmap_lease_fail(struct ipcmap *map, const void *key, size_t key
 
 	if (!lease || err > 0)
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_lease_fail(map, key, key_len, lease, how, err);
 	r = begin(&f, map, key, key_len, how, NULL);
 	return r ? r : im_fill_fail(&f, lease, err);
 }

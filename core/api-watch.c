@@ -4,6 +4,7 @@
  */
 #include "api.h"
 #include "event.h"
+#include "prefix.h"
 #include "watch.h"
 
 IPCMAP_API int ipcmap_watch_open(struct ipcmap *map, const void *key, size_t key_len,
@@ -11,10 +12,12 @@ IPCMAP_API int ipcmap_watch_open(struct ipcmap *map, const void *key, size_t key
 {
 	int r;
 
-	if (!map || map->prefix_len || !ret_watch || key_len > IPCMAP_KEY_MAX || what < IPCMAP_WATCH_KEY ||
+	if (!map || !ret_watch || key_len > IPCMAP_KEY_MAX || what < IPCMAP_WATCH_KEY ||
 	    what > IPCMAP_WATCH_ALL || (what == IPCMAP_WATCH_ALL) != !key_len ||
 	    (key_len && !key))
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_watch_open(map, key, key_len, what, ret_watch);
 	r = begin_write(map);
 	if (r)
 		return r;
@@ -52,7 +55,9 @@ IPCMAP_API void ipcmap_watch_close(struct ipcmap_watch *watch)
 
 IPCMAP_API int ipcmap_group(struct ipcmap *map, const void *key, size_t key_len)
 {
-	if (!map || map->prefix_len || !key || key_len - 1 >= IPCMAP_KEY_MAX)
+	if (bad_key(map, key, key_len))
 		return IPCMAP_INVALID;
+	if (im_has_prefix(map))
+		return im_prefix_group(map, key, key_len);
 	return (int)im_map_shard(map, im_hash(map->hash_seed, key, key_len));
 }

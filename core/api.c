@@ -364,6 +364,8 @@ IPCMAP_API int ipcmap_commit(struct ipcmap *map, struct ipcmap_change *changes, 
 		if (changes[i].val_len > IPCMAP_VAL_MAX)
 			return IPCMAP_TOOBIG;
 	}
+	if (!map->waits)
+		return IPCMAP_VERSION; /* a library from before groups may have it attached */
 	if (im_has_prefix(map))
 		return im_prefix_commit(map, changes, n, deadline_ns);
 	r = begin_write(map);

@@ -117,6 +117,7 @@ static void append(struct im_op *op, enum fmt_event_op what, const void *key, ui
 	/* ord(event): the change, these bytes, then ring_head. Pairs with watch.c. What comes
 	 * later is written after the barrier that ends the list. */
 	im_redo_set(op, &s->ring_head, head + size);
+	im_store_rlx(&s->events, im_load_rlx(&s->events) + 1);
 	if (!op->told) {
 		op->told = true;
 		op->lapped = false;

@@ -389,6 +389,14 @@ static void count_put(struct ipcmap *m)
 	im_count(m->seg, l, &l->puts);
 }
 
+/* It may be over, when this process was stopped since it stored the value. */
+static uint64_t left_of(uint64_t expiry)
+{
+	uint64_t now = im_os->coarse();
+
+	return expiry > now ? expiry - now : 0;
+}
+
 int im_fill_store(struct im_fill *f, const struct ipcmap_lease *lease, const void *val,
 		  size_t val_len, uint32_t type, uint64_t ttl_ns)
 {
@@ -426,7 +434,7 @@ int im_fill_store(struct im_fill *f, const struct ipcmap_lease *lease, const voi
 		f->v->type = rec.type;
 		f->v->ttl_left_ns = IPCMAP_TTL_NONE;
 		if (rec.flags & FMT_F_TTL)
-			f->v->ttl_left_ns = rec.expiry - im_os->coarse();
+			f->v->ttl_left_ns = left_of(rec.expiry);
 	}
 	return 0;
 }

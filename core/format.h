@@ -10,7 +10,7 @@
  *   the snapshot area                struct fmt_snaps, tables, versions, pins
  *   the waiting area                 struct fmt_waits, bells, watchers, leases; absent in
  *                                    segments of before it: the user area ends sooner
- *   the pins of values               struct fmt_pins, pins; likewise
+ *   the pins of values               struct fmt_pins, pins; with FMT_INCOMPAT_PINS
  *
  * Extents hold log entries, index buckets, overflow buckets or pieces of large values.
  * ipcmap(5) has this as tables of offsets and is changed first.
@@ -147,7 +147,8 @@ struct fmt_shard {
 	uint32_t ring;	    /* 1 + the extent that its events go to; 0: nobody watches it */
 	uint32_t reserved3;
 	uint64_t ring_head; /* bytes of events ever appended; it never falls */
-	uint64_t reserved1[2];
+	uint64_t events;    /* ever appended; a counter, plain stores */
+	uint64_t reserved1;
 	uint32_t leases; /* 0: no lease of this shard is granted; plain stores under the lock */
 	uint32_t reserved4[3];
 
@@ -354,7 +355,8 @@ struct fmt_waits {
 	uint32_t any; /* bell: any key */
 	uint32_t reserved0;
 	uint64_t prefix_lens; /* bit n: there were watchers of prefixes of n bytes; 0: of 64 and more */
-	uint64_t reserved[6];
+	uint64_t gaps; /* times that a watcher was told that it has lost events; atomic adds */
+	uint64_t reserved[5];
 };
 static_assert(sizeof(struct fmt_waits) == 64, "one line");
 

@@ -9,7 +9,9 @@
  *
  * It implements its part of ipcmap.h itself: there is no work below to call down to.
  */
-#include "map.h"
+#include "lease.h"
+#include "pinned.h"
+#include "ring.h"
 
 #define SLOT_MASK 0x3ffu /* of an owner word: slot:10 | generation:20 << 10; owner.h */
 #define SLOT_BITS 10u
@@ -90,6 +92,10 @@ IPCMAP_API int ipcmap_inspect(struct ipcmap *map, struct ipcmap_inspect *ret)
 	v.shards = map->n_shards;
 	v.index_max = map->dir_cap;
 	im_copy_racy(v.boot_id, h->boot_id, sizeof(v.boot_id));
+	if (map->waits) {
+		v.prefix_lens = im_load_rlx(&map->waits->prefix_lens);
+		v.gaps = im_load_rlx(&map->waits->gaps);
+	}
 	show_space(&h->space, &v);
 	*ret = v;
 	return 0;
@@ -114,6 +120,9 @@ IPCMAP_API int ipcmap_inspect_owner(struct ipcmap *map, uint32_t i,
 	im_copy_racy(v.comm, o->comm, sizeof(o->comm));
 	v.extents = im_load32_rlx(&o->n_private);
 	v.lines = lines_of(map->seg, v.slot);
+	v.watches = v.gen ? im_ring_groups_of(map, v.slot, v.gen) : 0;
+	v.leases = v.gen ? im_lease_of_owner(map, v.slot | v.gen << SLOT_BITS) : 0;
+	v.pins = v.gen ? im_pinned_by(map, v.slot | v.gen << SLOT_BITS) : 0;
 	v.alive = v.gen && !im_owner_dead(map->seg, v.slot | v.gen << SLOT_BITS);
 	*ret = v;
 	return 0;
@@ -147,6 +156,21 @@ static void show_state(const struct fmt_shard *s, struct ipcmap_shard_info *ret)
 	ret->splitting = im_load32_rlx(&s->unsplit) || im_load32_rlx(&s->uncompact);
 }
 
+static void show_waits(const struct ipcmap *m, uint32_t i, struct ipcmap_shard_info *ret)
+{
+	const struct fmt_shard *s = &m->shards[i];
+	struct im_lease_counts c = {0};
+
+	im_lease_look(m, i, &c);
+	ret->ring = im_load32_rlx(&s->ring) - 1; /* 0, none, becomes IPCMAP_NO_EXTENT */
+	ret->ring_head = im_load_rlx(&s->ring_head);
+	ret->events = im_load_rlx(&s->events);
+	ret->lease_grants = c.grants;
+	ret->leases = c.held;
+	ret->leases_waited = c.waited;
+	ret->leases_failed = c.failed;
+}
+
 IPCMAP_API int ipcmap_inspect_shard(struct ipcmap *map, uint32_t i,
 				    struct ipcmap_shard_info *ret)
 {
@@ -170,6 +194,7 @@ IPCMAP_API int ipcmap_inspect_shard(struct ipcmap *map, uint32_t i,
 	v.takeovers = im_load_rlx(&s->takeovers);
 	show_state(s, &v);
 	show_logs(s, &v);
+	show_waits(map, i, &v);
 	*ret = v;
 	return 0;
 }

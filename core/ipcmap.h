@@ -174,8 +174,8 @@ IPCMAP_API int ipcmap_open(const char *name, const struct ipcmap_options *opt,
  * that share a map. ipcmap_clear() deletes what is under it, as ipcmap_del_prefix() does, and
  * ipcmap_entries() counts that by a scan. Calls about the whole map, snapshot tables among
  * them, stay about the whole map, and the default deadline is that of @map. It is no border
- * for security: whoever has the segment attached can reach every key of it. Loading and
- * watching are refused with such a handle: INVALID.
+ * for security: whoever has the segment attached can reach every key of it. Loaders and
+ * watches get keys without the prefix; a lease is that of the whole key, whoever asks for it.
  *
  * Return:  0; NOMEM; INVALID.
  * Memory:  freed by ipcmap_close(); @prefix is copied. Calls under it take some 600 bytes of
@@ -502,7 +502,8 @@ struct ipcmap_change {
  * Return:  0; EXISTS, NOTFOUND, MISMATCH: the first condition that was not met, and rc of each
  *          change has its own; TOOBIG, also when it replaces more than one value larger than
  *          half an extent in one shard; INVALID, a key twice among it; LIMIT when the index of
- *          a shard is full; else as for ipcmap_put(). After an error nothing was changed.
+ *          a shard is full; VERSION: the segment was made by a library that had no groups;
+ *          else as for ipcmap_put(). After an error nothing was changed.
  * Memory:  the caller owns all arguments; some 400 bytes a change from malloc() meanwhile, and
  *          an extent of the map.
  * Threads: any thread, any process; the writers of all its shards are held for the time of its
@@ -654,6 +655,15 @@ struct ipcmap_stat {
 	uint64_t compress_stored; /* what they took */
 	uint64_t buckets;      /* index buckets without overflow buckets */
 	uint64_t overflows;    /* overflow buckets in use */
+	uint64_t ring_len;     /* bytes in extents that keep events of watched shards */
+	uint64_t events;       /* told to watchers since creation, however many these were */
+	uint64_t gaps;         /* times that a watcher was told that it has lost events */
+	uint64_t loads;        /* leases granted since creation */
+	uint32_t watched;      /* shards that keep events */
+	uint32_t watchers;     /* living processes that watch */
+	uint32_t leases;       /* keys that living processes load now, in their time */
+	uint32_t leases_waited; /* those of them that others have waited for */
+	uint32_t backoffs;     /* keys whose load failed and that nobody may load yet */
 	uint32_t compress;     /* shortest value that is compressed; IPCMAP_COMPRESS_OFF */
 	uint32_t shards;
 	uint32_t attached;     /* owner slots held by living processes */
@@ -674,7 +684,7 @@ struct ipcmap_stat {
  * Memory:  nothing is allocated.
  * Signals: not async-signal-safe.
  * Cost:    O(shards + owners + counter lines), a system call per owner slot that was ever
- *          used. All else as for ipcmap_get().
+ *          used, and one per watcher and lease. All else as for ipcmap_get().
  */
 IPCMAP_API int ipcmap_stat(struct ipcmap *map, struct ipcmap_stat *ret);
 
@@ -1327,6 +1337,8 @@ struct ipcmap_inspect {
 	uint64_t limit;        /* bytes, everything in */
 	uint64_t ttl_ns;       /* default life, IPCMAP_TTL_NONE: for ever */
 	uint64_t takeovers;    /* of the space lock from dead processes */
+	uint64_t prefix_lens;  /* bit n: prefixes of n bytes were watched; 0: of 64 and more */
+	uint64_t gaps;         /* times that a watcher was told that it has lost events */
 	uint32_t format;       /* version of the segment format */
 	uint32_t extent_len;
 	uint32_t unit_len;     /* references count in units of it; entries are aligned to it */
@@ -1375,6 +1387,9 @@ struct ipcmap_owner_info {
 	uint32_t gen;       /* how often the slot was taken; 0: never */
 	uint32_t extents;   /* being filled by it, large values counted as one */
 	uint32_t lines;     /* counter lines of its threads */
+	uint32_t watches;   /* bit n: shards that are n modulo 32 */
+	uint32_t leases;    /* keys that it loads, or did when it died */
+	uint32_t pins;      /* values that it holds, likewise */
 };
 
 /**
@@ -1383,7 +1398,7 @@ struct ipcmap_owner_info {
  * @ret: struct_size in; the rest out
  *
  * Return: 0; NOTFOUND when @i is beyond the last; INVALID. Signals: not async-signal-safe.
- * All else as for ipcmap_inspect(). Cost: O(lines), up to three system calls.
+ * All else as for ipcmap_inspect(). Cost: O(lines + shards), up to three system calls.
  */
 IPCMAP_API int ipcmap_inspect_owner(struct ipcmap *map, uint32_t i,
 				    struct ipcmap_owner_info *ret);
@@ -1406,6 +1421,9 @@ struct ipcmap_shard_info {
 	uint64_t expired;     /* entries reclaimed after they expired */
 	uint64_t takeovers;   /* of its lock from dead processes */
 	uint64_t redo_seq;    /* of its redo list; odd: the list is armed */
+	uint64_t ring_head;   /* bytes of events ever appended, and what a new ring began with */
+	uint64_t events;      /* ever appended */
+	uint64_t lease_grants; /* leases ever granted */
 	uint32_t redo_stores; /* in the list */
 	uint32_t lock_slot;   /* owner slot that has its lock; 0: free */
 	uint32_t lock_gen;    /* generation of that owner */
@@ -1420,6 +1438,10 @@ struct ipcmap_shard_info {
 	uint32_t freeing;     /* extents on their way to being free */
 	uint32_t parked_extents; /* to be freed when nobody holds a value in them any more */
 	uint32_t splitting;   /* 1: the index is in the middle of a split or a compaction */
+	uint32_t ring;        /* extent that keeps its events; IPCMAP_NO_EXTENT: it is not watched */
+	uint32_t leases;      /* granted, to the living or the dead */
+	uint32_t leases_waited; /* those of them that others have waited for */
+	uint32_t leases_failed; /* keys whose last load is remembered to have failed */
 };
 
 /**

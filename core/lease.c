@@ -337,3 +337,53 @@ uint64_t im_lease_last_took(const struct ipcmap *m, uint32_t shard, uint64_t has
 	}
 	return 0;
 }
+
+/* ---- counting, for people ---- */
+
+void im_lease_look(const struct ipcmap *m, uint32_t shard, struct im_lease_counts *c)
+{
+	for (uint32_t i = 0; i < FMT_LEASES && m->leases; i++) {
+		const struct fmt_lease *l = im_lease_at(m, shard, i);
+		bool granted = im_load32_rlx(&l->owner) != 0;
+
+		c->grants += im_load32_rlx(&l->grant);
+		c->held += granted;
+		c->waited += granted && im_bell_is_listened(&l->bell);
+		c->failed += im_load32_rlx(&l->fails) != 0;
+	}
+}
+
+void im_lease_count(const struct ipcmap *m, uint32_t shard, struct im_lease_counts *c)
+{
+	uint64_t now = im_os->coarse();
+
+	for (uint32_t i = 0; i < FMT_LEASES && m->leases; i++) {
+		const struct fmt_lease *l = im_lease_at(m, shard, i);
+		struct im_lease met = {i, im_load32_acq(&l->owner), im_load32_rlx(&l->grant)};
+		uint64_t retry = im_load_rlx(&l->retry);
+
+		c->grants += met.grant;
+		if (im_load32_rlx(&l->fails)) {
+			c->failed++;
+			c->resting += !met.owner && retry > now && retry - now <= IM_LEASE_MAX_NS;
+		}
+		if (!met.owner || !im_lease_stands(m, shard, &met) ||
+		    im_owner_dead(m->seg, met.owner))
+			continue;
+		c->held++;
+		c->waited += im_bell_is_listened(&l->bell);
+	}
+}
+
+uint32_t im_lease_of_owner(const struct ipcmap *m, uint32_t owner)
+{
+	uint32_t n = 0;
+
+	for (uint32_t k = 0; k < m->n_shards && m->leases; k++) {
+		if (!im_load32_rlx(&m->shards[k].leases))
+			continue;
+		for (uint32_t i = 0; i < FMT_LEASES; i++)
+			n += im_load32_rlx(&im_lease_at(m, k, i)->owner) == owner;
+	}
+	return n;
+}

@@ -80,6 +80,24 @@ bool im_lease_stands(const struct ipcmap *m, uint32_t shard, const struct im_lea
 /* The owner of a lease of this shard that is proven dead; 0: none. Some system calls. */
 uint32_t im_lease_dead(const struct ipcmap *m, uint32_t shard);
 
+/* Of all shards, or as they stand in one. */
+struct im_lease_counts {
+	uint64_t grants; /* ever, as far as 32 bits of each place tell */
+	uint32_t held;
+	uint32_t waited; /* those of them that others wait for, or did */
+	uint32_t failed; /* places of keys whose last load failed ... */
+	uint32_t resting; /* ... and that nobody may load yet */
+};
+
+/* Add what the table of a shard says, each word as it stands; resting is not counted. */
+void im_lease_look(const struct ipcmap *m, uint32_t shard, struct im_lease_counts *c);
+
+/* Add those of a shard that are held by the living, in time. Some system calls. */
+void im_lease_count(const struct ipcmap *m, uint32_t shard, struct im_lease_counts *c);
+
+/* Leases that look granted to this owner, as in a lock word. */
+uint32_t im_lease_of_owner(const struct ipcmap *m, uint32_t owner);
+
 /* ns that the last load of a key took, as far as it is remembered; else 0. */
 uint64_t im_lease_last_took(const struct ipcmap *m, uint32_t shard, uint64_t hash);
 

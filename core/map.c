@@ -201,17 +201,19 @@ static struct fmt_lease *leases_of(const struct im_seg *seg)
 		 : NULL;
 }
 
-/* The pins of values come behind it. */
+/* The pins of values come behind it, if all who write the segment know of them. */
 static void pins_of(struct im_seg *seg, struct im_pins *ret)
 {
 	uint64_t tables = seg->user_geo[FMT_GEO_TABLES], len = fmt_pins_len(tables);
 	uint64_t off = waits_off(seg->user_geo[FMT_GEO_SNAP_OFF], tables) +
 		       fmt_waits_len(tables, seg->n_owners, seg->n_shards);
-	struct fmt_pins *p = (struct fmt_pins *)(void *)(seg->user + off);
+	struct fmt_pins *p;
 
 	*ret = (struct im_pins){.seg = seg};
-	if (off > seg->user_len || len > seg->user_len - off)
+	if (!(im_load_rlx(&seg->h->incompat) & FMT_INCOMPAT_PINS) || off > seg->user_len ||
+	    len > seg->user_len - off)
 		return;
+	p = (struct fmt_pins *)(void *)(seg->user + off);
 	ret->at = (unsigned char *)(p + 1);
 	ret->stride = sizeof(struct fmt_value_pin);
 	ret->n = (uint32_t)tables * FMT_VALUE_PINS_EACH;

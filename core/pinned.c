@@ -168,6 +168,16 @@ uint32_t im_pinned_extents(const struct ipcmap *m, uint32_t *ret_pins)
 	return (uint32_t)min_u64(sum, m->n_extents);
 }
 
+uint32_t im_pinned_by(const struct ipcmap *m, uint32_t owner)
+{
+	uint32_t top = m->pins.n ? im_pin_top(&m->pins) : 0, of, n = 0;
+	struct im_held h;
+
+	for (uint32_t i = 0; i < top; i++)
+		n += extents_of(&m->pins, i, &of, &h) && of == owner;
+	return n;
+}
+
 /* With all pins there are, this one too. */
 static bool too_many(const struct ipcmap *m)
 {

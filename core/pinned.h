@@ -29,4 +29,7 @@ bool im_pinned_look(const struct ipcmap *m, uint32_t ext, uint64_t gen, uint32_t
 /* The extents that the living hold, each once, with *@ret_pins pins. Cost: each owner is asked for. */
 uint32_t im_pinned_extents(const struct ipcmap *m, uint32_t *ret_pins);
 
+/* Pins that this owner has, as they stand. */
+uint32_t im_pinned_by(const struct ipcmap *m, uint32_t owner);
+
 #endif

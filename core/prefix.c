@@ -4,15 +4,16 @@
  *
  * Such a handle is a copy of the one it was made from, with the prefix. A call puts the prefix
  * before the key, on the stack, and makes the same call with the handle that has none; what a
- * scan shows loses the prefix again. Nothing of it is in the segment, and no other process
- * knows; so the promises are those of the calls underneath, and a kill leaves what it leaves
- * there.
+ * scan, a loader or a watch is shown loses the prefix again. Nothing of it is in the segment,
+ * and no other process knows; so the promises are those of the calls underneath, and a kill
+ * leaves what it leaves there.
  *
  * It is no border: whoever can attach the segment can open a handle without a prefix.
  */
 #include "prefix.h"
 
 #include "many.h"
+#include "watch.h"
 
 #include <stdlib.h>
 
@@ -439,4 +440,141 @@ int im_prefix_del_prefix(struct ipcmap *m, const void *prefix, size_t prefix_len
 	if (ret_deleted)
 		*ret_deleted = n;
 	return r;
+}
+
+/* ---- loading ---- */
+
+struct loading {
+	size_t prefix_len;
+	int (*load)(void *arg, const void *key, size_t key_len, struct ipcmap_loaded *ret);
+	void *arg;
+};
+
+static int load(void *arg, const void *key, size_t key_len, struct ipcmap_loaded *ret)
+{
+	const struct loading *l = arg;
+
+	return l->load(l->arg, (const unsigned char *)key + l->prefix_len,
+		       key_len - l->prefix_len, ret);
+}
+
+/* The loader is in in. */
+static int make_fill(const struct call *c, struct ipcmap *whole, const void *key, size_t key_len)
+{
+	return ipcmap_fill(whole, key, key_len, c->how, load, (void *)(uintptr_t)c->in, c->out);
+}
+
+int im_prefix_fill(struct ipcmap *m, const void *key, size_t key_len,
+		   const struct ipcmap_fill_options *how,
+		   int (*loader)(void *arg, const void *key, size_t key_len,
+				 struct ipcmap_loaded *ret),
+		   void *arg, struct ipcmap_value *ret)
+{
+	const struct loading l = {m->prefix_len, loader, arg};
+	const struct call c = {.make = make_fill, .in = &l, .how = how, .out = ret};
+
+	return make(m, key, key_len, &c);
+}
+
+static int make_fill_alloc(const struct call *c, struct ipcmap *whole, const void *key,
+			   size_t key_len)
+{
+	return ipcmap_fill_alloc(whole, key, key_len, c->how, load, (void *)(uintptr_t)c->in,
+				 c->out, c->out_2);
+}
+
+int im_prefix_fill_alloc(struct ipcmap *m, const void *key, size_t key_len,
+			 const struct ipcmap_fill_options *how,
+			 int (*loader)(void *arg, const void *key, size_t key_len,
+				       struct ipcmap_loaded *ret),
+			 void *arg, void **ret_buf, size_t *ret_len)
+{
+	const struct loading l = {m->prefix_len, loader, arg};
+	const struct call c = {
+		.make = make_fill_alloc, .in = &l, .how = how, .out = ret_buf, .out_2 = ret_len};
+
+	return make(m, key, key_len, &c);
+}
+
+static int make_lease(const struct call *c, struct ipcmap *whole, const void *key, size_t key_len)
+{
+	return ipcmap_lease(whole, key, key_len, c->how, c->out, c->out_2);
+}
+
+int im_prefix_lease(struct ipcmap *m, const void *key, size_t key_len,
+		    const struct ipcmap_fill_options *how, struct ipcmap_lease *ret_lease,
+		    struct ipcmap_value *ret)
+{
+	const struct call c = {.make = make_lease, .how = how, .out = ret_lease, .out_2 = ret};
+
+	return make(m, key, key_len, &c);
+}
+
+static int make_lease_put(const struct call *c, struct ipcmap *whole, const void *key,
+			  size_t key_len)
+{
+	return ipcmap_lease_put(whole, key, key_len, c->out, c->in, c->in_len, c->how);
+}
+
+int im_prefix_lease_put(struct ipcmap *m, const void *key, size_t key_len,
+			const struct ipcmap_lease *lease, const void *val, size_t val_len,
+			const struct ipcmap_fill_options *how)
+{
+	struct ipcmap_lease copy = *lease;
+	const struct call c = {
+		.make = make_lease_put, .in = val, .in_len = val_len, .how = how, .out = &copy};
+
+	return make(m, key, key_len, &c);
+}
+
+static int make_lease_fail(const struct call *c, struct ipcmap *whole, const void *key,
+			   size_t key_len)
+{
+	return ipcmap_lease_fail(whole, key, key_len, c->in, c->how, (int)c->delta);
+}
+
+int im_prefix_lease_fail(struct ipcmap *m, const void *key, size_t key_len,
+			 const struct ipcmap_lease *lease, const struct ipcmap_fill_options *how,
+			 int err)
+{
+	const struct call c = {.make = make_lease_fail, .in = lease, .how = how, .delta = err};
+
+	return make(m, key, key_len, &c);
+}
+
+/* ---- watching ---- */
+
+/* What is watched is in delta. */
+static int make_watch(const struct call *c, struct ipcmap *whole, const void *key, size_t key_len)
+{
+	return ipcmap_watch_open(whole, key, key_len, (unsigned)c->delta, c->out);
+}
+
+int im_prefix_watch_open(struct ipcmap *m, const void *key, size_t key_len, unsigned what,
+			 struct ipcmap_watch **ret)
+{
+	const struct call c = {.make = make_watch, .delta = what, .out = ret};
+	int r;
+
+	if (what == IPCMAP_WATCH_ALL)
+		r = ipcmap_watch_open(m->whole, m->prefix, m->prefix_len, IPCMAP_WATCH_PREFIX,
+				      ret);
+	else
+		r = make(m, key, key_len, &c);
+	if (r == 0)
+		im_watch_under(*ret, m->prefix_len);
+	return r;
+}
+
+static int make_group(const struct call *c, struct ipcmap *whole, const void *key, size_t key_len)
+{
+	(void)c;
+	return ipcmap_group(whole, key, key_len);
+}
+
+int im_prefix_group(struct ipcmap *m, const void *key, size_t key_len)
+{
+	const struct call c = {.make = make_group};
+
+	return make(m, key, key_len, &c);
 }

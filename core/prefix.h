@@ -46,4 +46,28 @@ int im_prefix_scan(struct ipcmap *m, uint64_t *cursor, const void *prefix, size_
 		   unsigned flags, int (*each)(void *arg, const struct ipcmap_item *item),
 		   void *arg);
 
+int im_prefix_fill(struct ipcmap *m, const void *key, size_t key_len,
+		   const struct ipcmap_fill_options *how,
+		   int (*loader)(void *arg, const void *key, size_t key_len,
+				 struct ipcmap_loaded *ret),
+		   void *arg, struct ipcmap_value *ret);
+int im_prefix_fill_alloc(struct ipcmap *m, const void *key, size_t key_len,
+			 const struct ipcmap_fill_options *how,
+			 int (*loader)(void *arg, const void *key, size_t key_len,
+				       struct ipcmap_loaded *ret),
+			 void *arg, void **ret_buf, size_t *ret_len);
+int im_prefix_lease(struct ipcmap *m, const void *key, size_t key_len,
+		    const struct ipcmap_fill_options *how, struct ipcmap_lease *ret_lease,
+		    struct ipcmap_value *ret);
+int im_prefix_lease_put(struct ipcmap *m, const void *key, size_t key_len,
+			const struct ipcmap_lease *lease, const void *val, size_t val_len,
+			const struct ipcmap_fill_options *how);
+int im_prefix_lease_fail(struct ipcmap *m, const void *key, size_t key_len,
+			 const struct ipcmap_lease *lease, const struct ipcmap_fill_options *how,
+			 int err);
+
+int im_prefix_watch_open(struct ipcmap *m, const void *key, size_t key_len, unsigned what,
+			 struct ipcmap_watch **ret);
+int im_prefix_group(struct ipcmap *m, const void *key, size_t key_len);
+
 #endif

@@ -169,3 +169,24 @@ int im_ring_look(struct ipcmap *m, uint32_t shard, uint64_t deadline_ns)
 	im_op_done(&op);
 	return r == IM_SETTLE ? -EBUSY : r;
 }
+
+/* ---- for people ---- */
+
+uint32_t im_ring_watchers(const struct ipcmap *m)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < m->seg->n_owners && m->waits; i++) {
+		uint64_t w = im_load_rlx(&m->watchers[i]);
+
+		n += w >> 32 && !im_owner_dead(m->seg, owner_of(i, w));
+	}
+	return n;
+}
+
+uint32_t im_ring_groups_of(const struct ipcmap *m, uint32_t slot, uint32_t gen)
+{
+	uint64_t w = m->waits ? im_load_rlx(&m->watchers[slot - 1]) : 0;
+
+	return (w & FMT_WATCH_GEN_MASK) == gen ? (uint32_t)(w >> 32) : 0;
+}

@@ -30,4 +30,10 @@ int im_ring_take(struct ipcmap *m, uint32_t shard, uint64_t deadline_ns, uint64_
  */
 int im_ring_look(struct ipcmap *m, uint32_t shard, uint64_t deadline_ns);
 
+/* Processes that live and watch. Some system calls. */
+uint32_t im_ring_watchers(const struct ipcmap *m);
+
+/* The groups of shards, a bit each, that this owner watches, as its word says. */
+uint32_t im_ring_groups_of(const struct ipcmap *m, uint32_t slot, uint32_t gen);
+
 #endif

@@ -12,10 +12,13 @@
 #include "stats.h"
 
 #include "crash.h"
+#include "event.h"
 #include "keep.h"
+#include "lease.h"
 #include "owner.h"
 #include "pinned.h"
 #include "redo.h"
+#include "ring.h"
 #include "space.h"
 
 #define TRIES 64u
@@ -92,6 +95,26 @@ static void add_shard(const struct ipcmap *m, const struct fmt_shard *s, struct 
 	ret->cleaned += im_load_rlx(&s->cleaned);
 	ret->expired += im_load_rlx(&s->expired);
 	ret->takeovers += im_load_rlx(&s->takeovers);
+	ret->events += im_load_rlx(&s->events);
+}
+
+/* Who watches and who loads, and the memory of it. */
+static void add_waits(const struct ipcmap *m, struct ipcmap_stat *ret)
+{
+	struct im_lease_counts c = {0};
+
+	for (uint32_t i = 0; i < m->n_shards; i++) {
+		ret->watched +=
+			im_event_extent(m->seg, &m->shards[i], i) != FMT_NO_EXTENT;
+		im_lease_count(m, i, &c);
+	}
+	ret->ring_len = ret->watched * m->seg->extent_len;
+	ret->watchers = im_ring_watchers(m);
+	ret->gaps = m->waits ? im_load_rlx(&m->waits->gaps) : 0;
+	ret->loads = c.grants;
+	ret->leases = c.held;
+	ret->leases_waited = c.waited;
+	ret->backoffs = c.resting;
 }
 
 int im_stats_get(struct ipcmap *m, struct ipcmap_stat *ret)
@@ -104,6 +127,7 @@ int im_stats_get(struct ipcmap *m, struct ipcmap_stat *ret)
 	for (uint32_t i = 0; i < seg->n_lines; i++)
 		add_line(&seg->lines[i], &v);
 	add_line(&seg->h->shared, &v);
+	add_waits(m, &v);
 	v.snapshot_len = im_keep_len(m);
 	v.pinned_len = im_pinned_extents(m, &v.pins) * (uint64_t)seg->extent_len;
 	v.used = im_space_used(seg);

@@ -62,6 +62,7 @@ struct ipcmap_watch {
 	uint32_t *bell;
 	uint64_t hash; /* of the key */
 	uint32_t key_len;
+	uint32_t under; /* bytes that keys are shown without: the prefix of the handle */
 	const unsigned char *key;
 	uint64_t known; /* of a key: the version that it was last known to have, or 0 */
 	uint64_t nap;
@@ -144,9 +145,11 @@ static int show(const struct ipcmap_watch *w, struct ipcmap_event *ret, unsigned
 {
 	ret->op = op;
 	ret->group = shard;
-	ret->key = key_len ? w->buf : NULL;
-	ret->key_len = key_len;
+	ret->key = key_len ? w->buf + w->under : NULL;
+	ret->key_len = key_len ? key_len - w->under : 0;
 	ret->version = version;
+	if (op == IPCMAP_EVENT_GAP)
+		im_add_rlx(&w->m->waits->gaps, 1);
 	return FOUND;
 }
 
@@ -187,7 +190,8 @@ static bool concerns(const struct ipcmap_watch *w, const struct fmt_event *e, ui
 		return e->hash == w->hash && key_len == w->key_len &&
 		       memcmp(w->buf, w->key, kept) == 0;
 	case IPCMAP_WATCH_PREFIX:
-		return key_len >= w->key_len &&
+		/* the prefix of a handle itself is no key under it */
+		return key_len >= w->key_len && key_len > w->under &&
 		       memcmp(w->buf, w->key, min_u32(kept, w->key_len)) == 0;
 	default:
 		return true;
@@ -516,6 +520,11 @@ int im_watch_open(struct ipcmap *m, const void *key, uint32_t key_len, unsigned 
 	}
 	*ret = w;
 	return 0;
+}
+
+void im_watch_under(struct ipcmap_watch *w, uint32_t len)
+{
+	w->under = len;
 }
 
 struct ipcmap *im_watch_map(const struct ipcmap_watch *w)

@@ -14,6 +14,12 @@
 int im_watch_open(struct ipcmap *m, const void *key, uint32_t key_len, unsigned what,
 		  struct ipcmap_watch **ret);
 
+/*
+ * Before the first look: keys are shown without their first @len bytes, which all those that
+ * the watch is of begin with, and one that has no more is not shown.
+ */
+void im_watch_under(struct ipcmap_watch *w, uint32_t len);
+
 /* 0; IPCMAP_BUSY; IPCMAP_INTERRUPTED; IPCMAP_MISMATCH in a forked child; IPCMAP_CORRUPT. */
 int im_watch_next(struct ipcmap_watch *w, uint64_t deadline_ns, struct ipcmap_event *ret);
 

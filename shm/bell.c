@@ -29,6 +29,11 @@
 #define LISTENED 1u
 #define TRIES 64u /* swaps; more are lost only to a word that is stored for no reason */
 
+bool im_bell_is_listened(const uint32_t *bell)
+{
+	return im_load32_rlx(bell) & LISTENED;
+}
+
 uint32_t im_bell_listen(uint32_t *bell)
 {
 	uint32_t v = im_load32_rlx(bell);

@@ -24,6 +24,9 @@ uint32_t im_bell_listen(uint32_t *bell);
 int im_bell_sleep(struct im_seg *seg, uint32_t *bell, uint32_t heard, uint64_t nap,
 		  struct im_wait *wait);
 
+/* Does anybody listen, or did since it last rang? */
+bool im_bell_is_listened(const uint32_t *bell);
+
 /* The state has changed. One load when nobody listens. */
 void im_bell_ring(uint32_t *bell);
 

@@ -43,6 +43,7 @@ static int plan(const char *path, const struct im_seg_create *how, const struct 
 	*h = (struct fmt_header){
 		.byte_order = FMT_BYTE_ORDER,
 		.version = FMT_VERSION,
+		.incompat = FMT_INCOMPAT_KNOWN,
 		.max_len = min_u64(max_u64(how->max, how->limit), most) & ~(IM_PAGE_LEN - 1),
 		.created = im_os_wall(),
 		.extent_shift = how->extent_shift,

@@ -35,7 +35,16 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "not tested on other ma
 #define FMT_VERSION 1u
 #define FMT_HEADER_LEN 4096u
 #define FMT_COMPAT_KNOWN UINT64_C(0)   /* unknown compatible bits: attach for reading only */
-#define FMT_INCOMPAT_KNOWN UINT64_C(0) /* unknown incompatible bits: refuse */
+/*
+ * Groups are committed, keys loaded by leases and events told here: a library that does not
+ * know of it would leave groups half stored, let an old value be stored after a change, and
+ * write without telling. In every new segment, since who will attach it is not known.
+ */
+#define FMT_INCOMPAT_WAITS UINT64_C(1)
+/* Values are read in place: a library that does not know would use their memory again. Likewise. */
+#define FMT_INCOMPAT_PINS UINT64_C(2)
+/* unknown incompatible bits: refuse */
+#define FMT_INCOMPAT_KNOWN (FMT_INCOMPAT_WAITS | FMT_INCOMPAT_PINS)
 
 #define FMT_NO_EXTENT UINT32_MAX
 #define FMT_EXTENT_SHIFT_MIN 12u

@@ -70,12 +70,13 @@ static bool proven(const struct fmt_header *h)
 }
 
 /* All that follows from other numbers, and all that has but one value in this version. */
-static void make_canonical(struct fmt_header *h, const struct stat *st)
+static void make_canonical(struct fmt_header *h, const struct stat *st, uint64_t incompat)
 {
 	h->magic = FMT_MAGIC;
 	h->byte_order = FMT_BYTE_ORDER;
 	h->version = FMT_VERSION;
-	h->compat = h->incompat = 0;
+	h->compat = 0;
+	h->incompat = incompat;
 	h->max_len = (uint64_t)st->st_size;
 	im_header_count_extents(h);
 }
@@ -102,7 +103,7 @@ static bool find_byte(struct fmt_header *h)
 static bool is_ours(const struct fmt_header *h)
 {
 	return h->magic == FMT_MAGIC && h->byte_order == FMT_BYTE_ORDER &&
-	       h->version == FMT_VERSION && !h->compat && !h->incompat;
+	       h->version == FMT_VERSION && !h->compat && !(h->incompat & ~FMT_INCOMPAT_KNOWN);
 }
 
 static int make_right(struct im_offline *o, const struct im_why *why)
@@ -118,11 +119,16 @@ static int make_right(struct im_offline *o, const struct im_why *why)
 		o->h.magic = FMT_MAGIC;
 		return im_header_check_format(&o->h, false, o->path, why);
 	}
-	h = o->h;
-	make_canonical(&h, &o->st);
-	if (proven(&h) || find_byte(&h)) {
-		o->h = h;
-		return im_header_check_format(&o->h, false, o->path, why);
+	/* a segment has all the features that are known, or is of before one of them */
+	for (unsigned i = 0; i < 3; i++) {
+		static const uint64_t features[] = {FMT_INCOMPAT_KNOWN, FMT_INCOMPAT_WAITS, 0};
+
+		h = o->h;
+		make_canonical(&h, &o->st, features[i]);
+		if (proven(&h) || find_byte(&h)) {
+			o->h = h;
+			return im_header_check_format(&o->h, false, o->path, why);
+		}
 	}
 	if (im_header_check_format(&o->h, false, o->path, &quiet))
 		return im_header_check_format(&o->h, false, o->path, why);

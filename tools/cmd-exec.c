@@ -7,6 +7,9 @@
  * does everything else; so nothing here runs in a signal handler. The program is started by
  * posix_spawn(3): no handler of fork(2), the library's among them, runs for it.
  *
+ * The thread also notices that another map has got the name, attaches it, and hands it over
+ * with the next word of news; the main thread closes the one before when it goes over.
+ *
  * A version that cannot be the program's environment or files is complained of, and the
  * program goes on with the one it has: this is looked at before it is stopped.
  *
@@ -30,7 +33,9 @@
 #include <unistd.h>
 
 #include "exec.h"
+#include "remade.h"
 
+#define LOOK_NS 1000000000ull	     /* for another map of the name: as often as that is done */
 #define KILL_AFTER_NS 10000000000ull /* as other supervisors give a program to end */
 #define CANNOT_RUN 126		     /* as shells have it */
 #define NO_PROGRAM 127
@@ -67,6 +72,9 @@ struct job {
 	sigset_t own, was;   /* signals blocked here, and when we began */
 	int signals, news;   /* descriptors */
 	_Atomic int err;     /* why the thread ended */
+	struct remade remade;		/* the thread's */
+	struct ipcmap *_Atomic another; /* from the thread: the one that has the name now */
+	bool anew;			/* of the present map no version was taken so far */
 	pid_t pid;	     /* 0: not running */
 	int status;	     /* as waitpid(2) has it, after it ran */
 	bool stopping;	     /* for a restart */
@@ -87,17 +95,32 @@ static uint64_t now_ns(void)
 
 static void *watch(void *arg)
 {
+	const struct timespec nap = {0, LOOK_NS / 10};
 	struct job *j = arg;
+	struct ipcmap *map = j->map, *next;
 	uint64_t seen = j->version, one = 1;
 	int rc;
 
-	do {
-		rc = ipcmap_snapshot_wait(j->map, j->table, seen, IPCMAP_FOREVER, &seen);
-		if (rc < 0)
+	for (;;) {
+		rc = ipcmap_snapshot_wait(map, j->table, seen, LOOK_NS, &seen);
+		/* the one before must have been taken: two at once are not to be had */
+		next = j->another ? NULL : remade_look(&j->remade, map);
+		if (next) {
+			seen = 0;
+			j->another = map = next;
+		} else if (rc == IPCMAP_BUSY) {
+			continue;
+		} else if (rc == IPCMAP_MISMATCH) {
+			nanosleep(&nap, NULL); /* a repaired one will be found by the name */
+			continue;
+		} else if (rc < 0) {
 			j->err = rc;
+		}
 		if (write(j->news, &one, sizeof one) < 0)
 			break; /* the count is full: it was told often enough */
-	} while (rc == 0);
+		if (rc < 0 && !next)
+			break;
+	}
 	return NULL;
 }
 
@@ -152,7 +175,10 @@ static int take_version(struct job *j)
 	int rc = ipcmap_snapshot_open(j->map, j->table, 0, &snap);
 
 	if (rc == IPCMAP_NOTFOUND) {
-		if (j->version)
+		if (j->version && j->anew)
+			say(j->how.name, "another map has the name, without %s: %s keeps what it "
+			    "has", j->table, j->argv[0]);
+		else if (j->version)
 			say(j->how.name, "%s was dropped: %s keeps what it has", j->table,
 			    j->argv[0]);
 		return NOT;
@@ -162,7 +188,7 @@ static int take_version(struct job *j)
 		return BAD;
 	}
 	version = ipcmap_snapshot_version(snap);
-	if (version == j->version) {
+	if (version == j->version && !j->anew) {
 		ipcmap_snapshot_close(snap);
 		return NOT;
 	}
@@ -184,7 +210,24 @@ static int take_version(struct job *j)
 		return BAD;
 	}
 	j->version = version;
+	j->anew = false;
 	return 0;
+}
+
+/* Another map has the name: that is the one from here on. */
+static void go_over(struct job *j)
+{
+	struct ipcmap_stat s = {.struct_size = sizeof s};
+	struct ipcmap *next = j->another;
+
+	if (!next)
+		return;
+	ipcmap_close(j->map);
+	j->map = next;
+	j->anew = true;
+	if (ipcmap_stat(next, &s) == 0)
+		j->how.mode = s.mode;
+	j->another = NULL;
 }
 
 static void tell(struct job *j)
@@ -307,6 +350,7 @@ static int on_news(struct job *j)
 
 	if (read(j->news, &n, sizeof n) < 0)
 		return -1;
+	go_over(j);
 	if (j->err) {
 		say(j->how.name, "%s: not watched any more: %s", j->table,
 		    ipcmap_strerror(j->err));
@@ -462,6 +506,7 @@ static int run(struct args *a)
 			path[--n] = '\0';
 		j.how.files = path;
 	}
+	remade_init(&j.remade, a, name, IPCMAP_RDONLY, "going on with what there is");
 	j.map = attach(a, name, IPCMAP_RDONLY);
 	if (!j.map)
 		return BAD;

@@ -152,6 +152,8 @@ static void print_header(const struct insides *in)
 	row(&t, "space lock", "%s%s, %llu takeovers",
 	    holder(in, h->lock_slot, h->lock_gen, buf, sizeof buf),
 	    h->armed ? ", a change armed" : "", (unsigned long long)h->takeovers);
+	row(&t, "watching", "%llu gaps so far, lengths of prefixes %llx",
+	    (unsigned long long)h->gaps, (unsigned long long)h->prefix_lens);
 	table_print(&t);
 }
 
@@ -167,7 +169,7 @@ static json_t *header_json(const struct ipcmap_inspect *h)
 	FIELD(limit), FIELD(takeovers), FIELD(extent_len), FIELD(unit_len), FIELD(extents);
 	FIELD(extents_limit), FIELD(extents_used), FIELD(extents_fresh), FIELD(extents_queued);
 	FIELD(owners), FIELD(lines), FIELD(lines_used), FIELD(shards), FIELD(index_max);
-	FIELD(lock_slot), FIELD(lock_gen), FIELD(armed);
+	FIELD(lock_slot), FIELD(lock_gen), FIELD(armed), FIELD(prefix_lens), FIELD(gaps);
 #undef FIELD
 	json_object_set_new(o, "creation",
 			    json_sprintf("%016llx", (unsigned long long)h->creation));
@@ -182,20 +184,33 @@ static json_t *header_json(const struct ipcmap_inspect *h)
 
 /* ---- owners ---- */
 
+/* How many shards these groups are, of 32 and more. */
+static struct text watches(const struct insides *in, uint32_t groups)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < in->h.shards; i++)
+		n += groups >> i % 32 & 1;
+	return text_number(n);
+}
+
 static void print_owners(const struct insides *in, bool all)
 {
-	struct table t = {.align = "rrrlllrr"};
+	struct table t = {.align = "rrrlllrrrrr"};
 
-	table_row(&t, "slot", "gen", "pid", "name", "started", "alive", "lines", "extents");
+	table_row(&t, "slot", "gen", "pid", "name", "started", "alive", "lines", "extents",
+		  "watches", "loads", "pins");
 	for (uint32_t i = 0; i < in->h.owners; i++) {
 		const struct ipcmap_owner_info *o = &in->owners[i];
 		char *comm = text_escape(o->comm, strlen(o->comm));
 
-		if (o->gen && (all || o->alive || o->extents))
+		if (o->gen && (all || o->alive || o->extents || o->leases))
 			table_row(&t, text_number(o->slot).s, text_number(o->gen).s,
 				  text_number(o->pid).s, comm ? comm : "?",
 				  date(wall(o->start)).s, o->alive ? "yes" : "no",
-				  text_number(o->lines).s, text_number(o->extents).s);
+				  text_number(o->lines).s, text_number(o->extents).s,
+				  watches(in, o->watches).s, text_number(o->leases).s,
+				  text_number(o->pins).s);
 		free(comm);
 	}
 	if (t.n_rows > 1)
@@ -219,6 +234,7 @@ static json_t *owners_json(const struct insides *in)
 		FIELD(slot), FIELD(gen), FIELD(pid);
 		json_set_bytes(o, "comm", p->comm, strlen(p->comm));
 		FIELD(start), FIELD(attached), FIELD(lines), FIELD(extents);
+		FIELD(watches), FIELD(leases), FIELD(pins);
 #undef FIELD
 		json_object_set_new(o, "alive", json_boolean(p->alive));
 		json_array_append_new(all, o);
@@ -237,10 +253,10 @@ static struct text extent_number(uint32_t ext)
 
 static void print_shards(const struct insides *in)
 {
-	struct table t = {.align = "rrrrrrrrll"};
+	struct table t = {.align = "rrrrrrrrrrll"};
 
 	table_row(&t, "shard", "entries", "live", "buckets", "over", "log", "hot", "cold",
-		  "redo", "lock");
+		  "ring", "loads", "redo", "lock");
 	for (uint32_t i = 0; i < in->h.shards; i++) {
 		const struct ipcmap_shard_info *s = &in->shards[i];
 		char buf[64], redo[64];
@@ -250,7 +266,8 @@ static void print_shards(const struct insides *in)
 		table_row(&t, text_number(i).s, text_number(s->entries).s,
 			  text_size(s->live_len).s, text_number(s->buckets).s,
 			  text_number(s->overflows).s, text_number(s->log_extents).s,
-			  extent_number(s->hot).s, extent_number(s->cold).s, redo,
+			  extent_number(s->hot).s, extent_number(s->cold).s,
+			  extent_number(s->ring).s, text_number(s->leases).s, redo,
 			  holder(in, s->lock_slot, s->lock_gen, buf, sizeof buf));
 	}
 	table_print(&t);
@@ -275,7 +292,8 @@ static json_t *shards_json(const struct insides *in)
 		FIELD(lock_slot), FIELD(lock_gen), FIELD(lock_waited), FIELD(log_extents);
 		FIELD(index_extents), FIELD(overflow_extents), FIELD(ahead_extents);
 		EXTENT(hot), EXTENT(cold), EXTENT(reserve), FIELD(freeing), FIELD(splitting);
-		FIELD(parked_extents);
+		FIELD(parked_extents), EXTENT(ring), FIELD(ring_head), FIELD(events), FIELD(leases);
+		FIELD(leases_waited), FIELD(leases_failed), FIELD(lease_grants);
 #undef EXTENT
 #undef FIELD
 		json_array_append_new(all, o);

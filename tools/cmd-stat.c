@@ -72,6 +72,7 @@ static void print_memory(struct table *t, const struct ipcmap_stat *s)
 	table_row(t, "  large values", text_size(s->large_len).s, "");
 	table_row(t, "  index", text_size(s->index_len).s, "");
 	table_row(t, "  snapshots", text_size(s->snapshot_len).s, "");
+	table_row(t, "  events", text_size(s->ring_len).s, "");
 	if (s->parked_len)
 		table_row(t, "  parked", text_size(s->parked_len).s, "until nobody reads it");
 	if (s->pins) {
@@ -105,6 +106,15 @@ static void print_counters(struct table *t, const struct ipcmap_stat *s)
 	table_row(t, "cleaned", text_number(s->cleaned).s, "entries moved");
 	table_row(t, "waits", text_number(s->waits).s, "for a writer");
 	table_row(t, "takeovers", text_number(s->takeovers).s, "from dead processes");
+	table_row(t, "", "", "");
+	snprintf(text, sizeof text, "processes; %u shards keep events", s->watched);
+	table_row(t, "watchers", text_number(s->watchers).s, text);
+	snprintf(text, sizeof text, "%llu gaps", (unsigned long long)s->gaps);
+	table_row(t, "events", text_number(s->events).s, text);
+	snprintf(text, sizeof text, "keys; others wait for %u", s->leases_waited);
+	table_row(t, "loading now", text_number(s->leases).s, text);
+	table_row(t, "backoffs", text_number(s->backoffs).s, "keys whose load failed");
+	table_row(t, "loads", text_number(s->loads).s, "begun");
 }
 
 static json_t *to_json(const struct ipcmap_stat *s)
@@ -118,6 +128,8 @@ static json_t *to_json(const struct ipcmap_stat *s)
 	FIELD(used), FIELD(limit), FIELD(max), FIELD(extent_len), FIELD(created);
 	FIELD(gets), FIELD(hits), FIELD(puts), FIELD(dels), FIELD(cleaned), FIELD(expired);
 	FIELD(compress_raw), FIELD(compress_stored);
+	FIELD(watched), FIELD(watchers), FIELD(ring_len), FIELD(events), FIELD(gaps);
+	FIELD(leases), FIELD(leases_waited), FIELD(backoffs), FIELD(loads);
 	FIELD(takeovers), FIELD(waits), FIELD(buckets), FIELD(overflows), FIELD(shards);
 	FIELD(attached), FIELD(owners), FIELD(format), FIELD(uid), FIELD(gid);
 #undef FIELD

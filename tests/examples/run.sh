@@ -6,7 +6,7 @@
 #	tests/examples/run.sh build/release
 #
 # With WORD only those whose name has it. Waits end when what they wait for has come; a limit of
-# 30 seconds is there to end a run that waits in vain. prefork and the .py need python3.
+# 30 seconds is there to end a run that waits in vain. prefork, push and the .py need python3.
 set -euo pipefail
 build=$(cd "$1" && pwd)
 word=${2:-}
@@ -366,9 +366,9 @@ python_map() { # CODE
 	status 0 python3 -c "$open_map$1"
 }
 
-key_gone() { # KEY
+key_gone() { # NAME KEY
 	local s=0
-	"$build/ipcmap" exists "/$name.py" "$1" || s=$?
+	"$build/ipcmap" exists "/$1" "$2" || s=$?
 	[ "$s" = 1 ]
 }
 
@@ -401,7 +401,7 @@ check_ipcmap_dict.py() {
 	python_map 'assert m["bytes"] == b"a\0b\n"; m["\u00e9"] = b"\0" * 300000'
 	python_map 'assert len(m["\u00e9"]) == 300000; del m["\u00e9"]'
 	python_map 'm.put("soon", "", ttl=0.1); m.put("late", "", ttl=100)'
-	wait_for "the end of a key" key_gone soon
+	wait_for "the end of a key" key_gone "$name.py" soon
 	python_map '
 assert sorted(m) == sorted(m.keys()) == [b"bytes", b"greeting", b"late", b"note", b"runs"], m.keys()
 assert m.items("b") == [(b"bytes", b"a\0b\n")] and m["late"] == b""
@@ -447,13 +447,214 @@ check_permissions() {
 	status 2 ./permissions "$m" forget ann write
 }
 
+# ---- metadata ----
+
+asked() {
+	"$build/ipcmap" get "/$name.meta" asked
+}
+
+metadata() { # OPTIONS... OBJECT: about one
+	./metadata "${@:1:$#-1}" "/$name.meta" source "${@: -1}"
+}
+
+check_metadata() {
+	local i reply
+	mkdir -p source
+	echo 'size=7 owner=ada' >source/file
+	# ten miss it at once, one asks
+	for i in {1..10}; do
+		metadata -d 300 file >reply.$i &
+	done
+	wait
+	same "replies" "$(sort -u reply.*)" "file: size=7 owner=ada (good)"
+	same "ten who missed it asked" "$(asked)" 1
+	same "no object" "$(metadata nemo; metadata nemo)" $'nemo: no such object\nnemo: no such object'
+	same "asked for nothing twice" "$(asked)" 2
+
+	# what has changed is seen by who comes after -f, and not before the value's end otherwise
+	echo 'size=8 owner=ada' >source/file
+	same "still good" "$(metadata file)" "file: size=7 owner=ada (good)"
+	./metadata -f "/$name.meta" source file
+	same "forgotten" "$(metadata -t 50 file)" "file: size=8 owner=ada (good)"
+
+	# it expires; one asks, slowly, and its reply comes before that; the others do not wait
+	echo 'size=9 owner=ada' >source/file
+	wait_for "the end of the value" key_gone "$name.meta" file
+	i=$(asked)
+	mkfifo slow
+	metadata -b -d 4000 file >slow &
+	IFS= read -r -t 3 reply <slow || fail "a reply that waited for the source"
+	same "before it is asked for" "$reply" "file: size=8 owner=ada (expired)"
+	same "meanwhile" "$(timeout 3 ./metadata "/$name.meta" source file)" \
+		"file: size=8 owner=ada (expired)"
+	wait
+	same "asked once more" "$(asked)" $((i + 1))
+	same "then" "$(metadata file)" "file: size=9 owner=ada (good)"
+	./metadata -f "/$name.meta" source file
+	metadata -t 50 file >status.out
+	wait_for "the end of the value" key_gone "$name.meta" file
+
+	# without the source the old value serves; an object that nobody knows is not to be had
+	mv source elsewhere
+	same "no source" "$(metadata file)" "file: size=9 owner=ada (expired)"
+	i=$(asked)
+	same "no source" "$(metadata file)" "file: size=9 owner=ada (expired)"
+	metadata other | grep -q '^other: not to be had: ' || fail "an object without a source"
+	same "a source that failed is let alone for a while" "$(asked)" $((i + 1))
+	status 2 ./metadata "/$name.meta" source
+}
+
+# ---- tasks ----
+
+board_says() { # LINE
+	grep -qx "$1" board.out
+}
+
+check_tasks() {
+	local m=/$name.tasks i board stuck workers=()
+	local command='mkdir ran."$0" 2>/dev/null || echo "$0" >>twice; case $0 in
+		stuck) [ -e go ] || { echo $PPID >stuck.pid; exec sleep 100; };;
+		stopped) [ -e go ] || { echo $PPID >stopped.pid; until [ -e go ]; do sleep 0.05; done; };;
+		bad) exit 7;;
+		esac'
+	status 2 ./tasks "$m" work
+	./tasks "$m" add stuck stopped bad
+	status 3 ./tasks "$m" add bad
+	# shellcheck disable=SC2046 # words
+	./tasks "$m" add $(seq -f t%g 100)
+	: >board.out
+	mortal ./tasks "$m" board >board.out &
+	board=$!
+	wait_for "the board" board_says "stuck open"
+	for i in 1 2 3 4; do
+		mortal ./tasks -l 2000 "$m" work "$command" >worker.$i &
+		workers+=($!)
+	done
+	wait_for "the worker with the stuck task" [ -s stuck.pid ]
+	wait_for "the worker with the other one" [ -s stopped.pid ]
+	wait_for "both on the board" grep -q '^stuck claimed' board.out
+	wait_for "both on the board" grep -q '^stopped claimed' board.out
+	stuck=$(sed -n 's/^stuck claimed //p' board.out | tail -1)
+	kill -STOP "$(cat stopped.pid)"
+	touch go
+	disown "$(cat stuck.pid)" # or bash would say that it was killed
+	kill -KILL "$(cat stuck.pid)"
+	wait_for "another one to finish the task of the dead" \
+		grep -q '^stuck done [0-9]* 0$' board.out
+	! board_says "stuck done $stuck 0" || fail "a dead worker finished its task"
+	wait_for "another one to finish the task of the stopped" \
+		grep -q '^stopped done [0-9]* 0$' board.out
+	kill -CONT "$(cat stopped.pid)"
+	for i in "${workers[@]}"; do
+		[ "$i" = "$(cat stuck.pid)" ] || wait "$i" || fail "a worker ended with $?"
+	done
+	wait "$board" || fail "the board ended with $?"
+	same "who was stopped for too long" "$(cat worker.?)" \
+		"worker $(sed -n 's/^stopped claimed //p' board.out | head -1) lost stopped"
+	same "run twice" "$(sort twice | tr '\n' ' ')" "stopped stuck "
+	for i in stuck stopped bad $(seq -f t%g 100); do
+		"$build/ipcmap" get "$m" "task:$i"
+		echo
+	done >texts
+	same "done" "$(grep -cx 'done [1-4] 0' texts)" 102
+	same "failed" "$(grep -cx 'done [1-4] 7' texts)" 1
+	"$build/ipcmap" check "$m" >status.out || fail "$(cat status.out)"
+}
+
+# ---- push ----
+
+# Says all that it is told, and sends each line of its input.
+flags_client() {
+	exec python3 -u /dev/fd/9 9<<-'end'
+		import os, select, socket, sys
+
+		with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+		    s.connect("flags.sock")
+		    while True:
+		        for f in select.select([s, sys.stdin], [], [], 60)[0] or sys.exit("waited 60 s"):
+		            if f is s:
+		                told = s.recv(4096)
+		                if not told:
+		                    sys.exit(0)
+		                print(told.decode())
+		            else:
+		                line = os.read(0, 4096).decode()
+		                if not line:
+		                    sys.exit(0)
+		                for each in line.splitlines():
+		                    s.send(each.encode())
+	end
+}
+
+told() { # WANTED: is this the next?
+	local got
+	IFS= read -r -t 30 got <&"${flags[0]}" || fail "not told of: $1"
+	same "told" "$got" "$1"
+}
+
+server_is_there() { # PID
+	"$build/ipcmap" exists "/$name.flags" "server:$1"
+}
+
+check_push() {
+	local m=/$name.flags server other i held
+	"$build/ipcmap" create "$m"
+	"$build/ipcmap" put "$m" flag:debug on
+	"$build/ipcmap" put "$m" other x
+	mortal ./push "$m" flags.sock &
+	server=$!
+	wait_for "the socket" [ -S flags.sock ]
+	coproc flags { flags_client; }
+	told "debug on"
+	mkfifo nothing
+	exec {held}<>nothing
+	flags_client <nothing >other.told &
+	other=$!
+	wait_for "what the other client is told" grep -qx "debug on" other.told
+
+	# of changes by others and of its own; in their order
+	"$build/ipcmap" put "$m" flag:level 3
+	told "level 3"
+	"$build/ipcmap" put "$m" other y
+	echo "colour blue sky" >&"${flags[1]}"
+	told "colour blue sky"
+	same "set by a client" "$("$build/ipcmap" get "$m" flag:colour)" "blue sky"
+	echo "level" >&"${flags[1]}"
+	told "level"
+	status 1 "$build/ipcmap" exists "$m" flag:level
+	for i in {1..50}; do
+		"$build/ipcmap" put "$m" flag:n "$i"
+	done
+	wait_for "the last of many" grep -qx "n 50" other.told
+	while IFS= read -r -t 30 i <&"${flags[0]}" && [ "$i" != "n 50" ]; do
+		[[ $i == "n "* ]] || fail "told of '$i'"
+	done
+	same "the other client was told the same" "$(grep -v '^n ' other.told | tr '\n' ,)" \
+		"debug on,level 3,colour blue sky,level,"
+	# the timer's turn, with nothing else to do
+	wait_for "the server's key" server_is_there "$server"
+	"$build/ipcmap" clear --force "$m"
+	told " "
+	wait_for "the server's key again" server_is_there "$server"
+
+	eval "exec ${flags[1]}>&-"
+	exec {held}>&-
+	"$build/ipcmap" put "$m" flag:alone 1
+	kill "$other" 2>/dev/null || :
+	kill "$server"
+	wait "$server" || fail "the server ended with $?"
+	[ ! -e flags.sock ] || fail "the server left its socket"
+	status 0 "$build/ipcmap" check "$m"
+}
+
 # ---- all ----
 
 cd "$tmp"
 done=0
-for example in ratelimit permissions sessions services prefork gateway ipcmap.py ipcmap_dict.py; do
+for example in ratelimit permissions sessions services prefork gateway metadata tasks push \
+	ipcmap.py ipcmap_dict.py; do
 	[[ $example == *$word* ]] || continue
-	if [[ $example =~ ^(prefork|ipcmap.*)$ ]] && ! command -v python3 >/dev/null; then
+	if [[ $example =~ ^(prefork|push|ipcmap.*)$ ]] && ! command -v python3 >/dev/null; then
 		echo "examples: python3 is not installed: $example not tried"
 		continue
 	fi

@@ -334,7 +334,7 @@ BROKEN = (
     ('byte-order', small, header(8, 'I', 0x04030201)),
     ('version-2', small, header(12, 'I', 2, True)),
     ('version-flipped', small, header(12, 'I', 3)),
-    ('incompat', small, header(24, 'Q', 1, True)),
+    ('incompat', small, header(24, 'Q', 1 << 63, True)),
     ('compat', small, header(16, 'Q', 1, True)),
     ('seed', small, lambda p: p.put(72, 'B', p.get(72, 'B') ^ 16)),
     ('seed-twice', small, lambda p: p.put(72, 'Q', 12345)),

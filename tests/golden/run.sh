@@ -61,6 +61,20 @@ expect() { # WHAT STATUS ARG ...: compare.py has nothing to print, and this judg
 	fi
 }
 
+stat_is() { # WHAT MEMBER ...: stat has these
+	local what=$1 want
+	shift
+	m stat --json >"$tmp/stat"
+	for want; do
+		if grep -qE "$want[,}]" "$tmp/stat"; then
+			passed=$((passed + 1))
+		else
+			failed=$((failed + 1))
+			echo "golden: $what: stat has not $want: $(cat "$tmp/stat")"
+		fi
+	done
+}
+
 agree() { # WHAT: both have the same, and find nothing
 	expect "$1" 0 "$name"
 }
@@ -96,6 +110,30 @@ for k in a b c d; do
 done
 agree 'leases of dead owners'
 broken lease 1
+m fill e -- sh -c 'exit 3' 2>/dev/null || true
+agree 'a load that failed'
+stat_is 'dead ones hold nothing' '"leases":0' '"leases_waited":0' '"loads":5'
+broken rest 0
+# three load, one of them in vain, and for one of the others somebody waits
+hold=$tmp/hold
+mkfifo "$hold"
+: >"$tmp/loading"
+for k in f g h; do
+	m fill $k -- sh -c "echo $k >>$tmp/loading; read x <$hold; exit 3" 2>/dev/null &
+	loaders+=($!)
+done
+until [ "$(wc -l <"$tmp/loading")" = 3 ]; do sleep 0.01; done
+m fill f -- true >/dev/null 2>&1 &
+loaders+=($!)
+until m stat --json | grep -q '"leases_waited":1'; do sleep 0.01; done
+agree 'leases of the living'
+stat_is 'three load' '"leases":3' '"leases_waited":1' '"loads":8'
+exec 9<>"$hold"
+printf '\n\n\n' >&9
+wait "${loaders[@]}" || true
+exec 9>&-
+agree 'loads that failed'
+stat_is 'nobody loads' '"leases":0' '"leases_waited":0'
 
 fresh --size 4M --shards 2
 for n in 2100 4096 4097 50000 300000; do
@@ -154,12 +192,32 @@ done
 # so does a watcher: its rings stay until somebody writes more
 fresh --size 4M --shards 2
 "$tool" watch "$name" >/dev/null &
-until m inspect --json | grep -q '"reserved": *2'; do sleep 0.01; done
+until m stat --json | grep -q '"watched":2'; do sleep 0.01; done
 keys 1 60 9 | m load >/dev/null
 m del 'key 7' 'key 8'
 agree 'watched'
+stat_is 'watched' '"watchers":1' '"ring_len":8192' '"events":62' '"gaps":0'
 { kill -KILL $!; wait $!; } 2>/dev/null || :
 agree 'killed watcher'
+stat_is 'killed watcher' '"watchers":0' '"watched":2'
+# one that was stopped while its rings turned
+"$tool" watch "$name" --prefix ke >"$tmp/watch" &
+watcher=$!
+until m stat --json | grep -q '"watchers":1'; do sleep 0.01; done
+kill -STOP $watcher
+keys 1 60 9 >"$tmp/writes"
+for round in 1 2 3 4 5 6; do m load <"$tmp/writes" >/dev/null; done
+kill -CONT $watcher
+until grep -q gap "$tmp/watch"; do sleep 0.01; done
+until grep -qw 'key 60' "$tmp/watch" || [ "$(m stat --json | grep -o '"gaps":[0-9]*')" = '"gaps":2' ]; do
+	sleep 0.01
+done
+agree 'a watcher that was too slow'
+m stat --json | grep -q '"gaps":[12]' && passed=$((passed + 1)) || {
+	failed=$((failed + 1))
+	echo "golden: gaps of a slow watcher: $(m stat --json)"
+}
+{ kill -TERM $watcher; wait $watcher; } 2>/dev/null || :
 
 fresh --size 2M --shards 4
 keys 1 200 50 | m load >/dev/null
@@ -184,6 +242,24 @@ broken header 3
 for fault in pid value armed; do
 	broken "$fault" 0
 done
+
+# a segment of before there were groups, leases and rings: used for all that it has a place for
+python3 -c "import lzma, sys; sys.stdout.buffer.write(lzma.open(sys.argv[1]).read())" \
+	tests/golden/files/small.xz >"/dev/shm/$name"
+m put new value
+m del new
+for verb in 'fill NAME new -- echo v' 'watch NAME --timeout 1s'; do
+	# shellcheck disable=SC2086 # words
+	if "$tool" ${verb/NAME/$name} >"$tmp/out" 2>&1 || ! grep -q ': unknown segment format$' "$tmp/out"; then
+		failed=$((failed + 1))
+		echo "golden: $verb in a segment of before: $(cat "$tmp/out")"
+	fi
+done
+m inspect --json | grep -q '"incompat":0,' || {
+	failed=$((failed + 1))
+	echo 'golden: small.xz is no segment of before any more'
+}
+agree 'a segment of before'
 
 # segments that were written once, and what is to be said of them
 python3 tests/golden/files.py "$tool" "$name.file" && passed=$((passed + 1)) || failed=$((failed + 1))

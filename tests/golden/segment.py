@@ -17,6 +17,7 @@ as a successor would, in the copy. It is for segments that nobody is writing to.
 """
 import argparse
 import base64
+import fcntl
 import json
 import mmap
 import struct
@@ -106,14 +107,15 @@ SPACE = fields('0 lock', '4 limit_n', '8 used', '12 fresh', '16 head', '20 tail'
 EXTENT = fields('0 word 8', '8 next', '12 prev', '16 fill', '20 backed', '32 version_max 8',
                 '40 expiry_max 8', '48 expiry_min 8', '24 live', '28 named')
 SHARD = fields('0 geometry 8', '8 reclaim_seq 8', '16 floor 8', '64 lock', '72 takeovers 8',
-               '80 ring', '88 ring_head 8', '112 leases',
+               '80 ring', '88 ring_head 8', '96 events 8', '112 leases',
                '128 version 8', '136 entries 8', '144 live 8', '152 large 8', '160 hot', '164 cold',
                '168 reserve', '172 ahead', '176 first', '180 last', '184 n_log', '188 n_index',
                '192 ovf_first', '196 ovf_pos', '200 ovf_free', '204 n_ovf_ext', '208 n_ovf 8',
                '216 free_word 8', '224 free_first', '228 free_last', '232 free_n', '236 unsplit',
                '240 uncompact', '244 image', '260 n_ahead', '296 cleaned 8', '304 expired 8',
                '320 tail 8', '348 parked', '352 parked_n', '384 seq 8', '392 n_stores')
-LEASE = fields('0 hash 8', '8 version 8', '40 owner', '44 grant')
+LEASE = fields('0 hash 8', '8 version 8', '16 until 8', '32 retry 8', '40 owner', '44 grant',
+               '48 bell', '52 fails')
 VERSION = fields('0 version 8', '8 word 8', '16 len 8', '24 time 8', '32 first', '36 last', '40 n',
                  '44 keys', '48 table', '52 state', '56 stored 8')
 
@@ -227,6 +229,7 @@ def unpack(value, end):
 class Segment:
     def __init__(self, path):
         self.f = File(path)
+        self.path = path
         self.findings = []
         self.user = {}          # extent: what it is used for
         self.entries = []       # (shard, entry, key, value) of those that count
@@ -284,7 +287,7 @@ class Segment:
             raise Broken(f'format version {h.version}')
         if h.checksum != xxh3_64(f.bytes(0, 184)):
             raise Broken('header: checksum')
-        if h.incompat:
+        if h.incompat & ~3:
             raise Broken(f'incompatible features {h.incompat:x}')
         h.boot_id = f.bytes(48, 16)
         h.user = f.get('4Q', 152)
@@ -773,6 +776,47 @@ class Segment:
             return None
         return h.user_off + at + i * N_LEASES * LEASE_LEN
 
+    def lives(self, owner):
+        """Of a slot and generation: has a process the lock on the slot's byte?"""
+        slot, gen = bits(owner, 10, 20)
+        if not 0 < slot <= self.h.n_owners or \
+           self.f.u32(self.h.owner_off + 64 * (slot - 1)) & 0xfffff != gen:
+            return False
+        ask = struct.pack('@hhqqi4x', fcntl.F_WRLCK, 0, 2**62 + slot, 1, 0)
+        with open(self.path, 'rb') as f:
+            told = fcntl.fcntl(f.fileno(), 36, ask)     # F_OFD_GETLK
+        return struct.unpack('@hhqqi4x', told)[0] != fcntl.F_UNLCK
+
+    def waits_at(self):
+        """The waiting area; None: the segment has none."""
+        return self.h.user_off + self.align(self.h.user[2] + self.snaps_len(), 64) \
+            if self.leases_at(0) is not None else None
+
+    def pins(self, living=True):
+        """Of values: owner, first extent, and how many."""
+        at = self.waits_at()
+        if at is None or not self.h.incompat & 2:
+            return
+        at = self.leases_at(0) + self.h.n_shards * N_LEASES * LEASE_LEN
+        for i in range(min(self.f.u32(at), self.h.user[3] * 16)):
+            owner, extent, word, n = self.f.get('IIQI', at + 64 + 32 * i)
+            if owner and word and n and (not living or self.lives(owner)):
+                yield owner, extent, n
+
+    def watched(self):
+        """What each owner watches: slot and generation, groups."""
+        at = self.waits_at()
+        if at is not None:
+            at += 64 + self.h.user[3] * N_BELLS * 4
+            for i in range(self.h.n_owners):
+                gen, _, groups = bits(self.f.u64(at + 8 * i), 20, 12, 32)
+                yield 1 + i | gen << 10, groups
+
+    def leases(self, i):
+        at = self.leases_at(i)
+        return [] if at is None else [Part(self.f, at + n * LEASE_LEN, LEASE)
+                                      for n in range(N_LEASES)]
+
     def check_leases(self, i):
         at, s, hashes = self.leases_at(i), self.shards[i], set()
         if at is None:
@@ -806,12 +850,20 @@ class Segment:
         def total(name):
             return sum(getattr(s, name) for s in sh)
 
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        leases = [(s, x) for i, s in enumerate(sh) for x in self.leases(i)]
+        held = [x for s, x in leases if x.owner and x.version >= s.floor and x.until > now and
+                self.lives(x.owner)]
+        rings = sum(bool(s.ring) for s in sh)
+
         return {
             'entries': total('entries'), 'live_len': total('live'), 'large_len': total('large'),
             'log_len': total('n_log') * self.len,
             'index_len': (total('n_index') + total('n_ovf_ext')) * self.len,
             'snapshot_len': sum(v.n for v in self.versions) * self.len,
             'parked_len': total('parked_n') * self.len,
+            'pins': len(list(self.pins())),
+            'pinned_len': sum({e: n for _, e, n in self.pins()}.values()) * self.len,
             'used': h.table_off + 4096 + 64 * sp.limit_n + sp.used * self.len,
             'limit': sp.limit, 'max': h.max_len, 'extent_len': self.len, 'created': h.created,
             'gets': hits + misses, 'hits': hits, 'puts': puts, 'dels': dels,
@@ -819,7 +871,15 @@ class Segment:
             'compress_raw': raw, 'compress_stored': packed,
             'takeovers': total('takeovers') + sp.takeovers, 'waits': waits,
             'buckets': total('buckets'), 'overflows': total('n_ovf'), 'shards': h.n_shards,
+            'watched': rings, 'ring_len': rings * self.len, 'events': total('events'),
+            'watchers': sum(bool(groups) and self.lives(who) for who, groups in self.watched()),
+            'gaps': self.f.u64(self.waits_at() + 16) if self.waits_at() else 0,
+            'leases': len(held), 'leases_waited': sum(x.bell & 1 for x in held),
+            'backoffs': sum(not x.owner and x.fails > 0 and x.retry > now for _, x in leases),
+            'loads': sum(x.grant for _, x in leases),
             'owners': h.n_owners, 'format': h.version,
+            'attached': sum(self.lives(1 + i | self.f.u32(h.owner_off + 64 * i) % 2**20 << 10)
+                            for i in range(h.n_owners)),
             'ttl_ns': None if h.ttl_ns == FOREVER else h.ttl_ns,
             'compress': None if h.pack_min == NONE else h.pack_min}
 
@@ -841,8 +901,14 @@ class Segment:
             'owners': h.n_owners, 'lines': h.n_lines, 'lines_used': sum(map(bool, claims)),
             'shards': h.n_shards, 'index_max': h.user[1], 'lock_slot': lock[0],
             'lock_gen': lock[1], 'armed': self.intent, 'creation': f'{h.creation:016x}',
+            'prefix_lens': self.f.u64(self.waits_at() + 8) if self.waits_at() else 0,
+            'gaps': self.f.u64(self.waits_at() + 16) if self.waits_at() else 0,
             'boot_id': h.boot_id.hex(), 'ttl_ns': None if h.ttl_ns == FOREVER else h.ttl_ns}
-        owners = []
+        owners, watched = [], dict(self.watched())
+        leases = [self.leases(i) for i in range(h.n_shards)]
+        held = {}
+        for owner, _, _ in self.pins(False):
+            held[owner] = held.get(owner, 0) + 1
         for i in range(h.n_owners):
             gen, private, pid, start, attached = self.f.get('IIQQQ', h.owner_off + 64 * i)
             if gen:
@@ -851,7 +917,10 @@ class Segment:
                 owners.append({
                     'slot': 1 + i, 'gen': gen, 'pid': pid, 'start': start,
                     'comm': comm.decode(errors='replace'), 'attached': attached,
-                    'lines': claims.count(name), 'extents': private})
+                    'lines': claims.count(name), 'extents': private,
+                    'alive': self.lives(name), 'watches': watched.get(name, 0),
+                    'leases': sum(x.owner == name for table in leases for x in table),
+                    'pins': held.get(name, 0)})
         shards = []
         for i, s in enumerate(self.shards):
             slot, gen, _, waited = bits(s.lock, 10, 20, 1, 1)
@@ -865,7 +934,12 @@ class Segment:
                 'index_extents': s.n_index, 'overflow_extents': s.n_ovf_ext,
                 'ahead_extents': s.n_ahead, 'hot': extent(s.hot), 'cold': extent(s.cold),
                 'reserve': extent(s.reserve), 'freeing': s.free_n, 'parked_extents': s.parked_n,
-                'splitting': int(bool(s.unsplit or s.uncompact))})
+                'splitting': int(bool(s.unsplit or s.uncompact)),
+                'ring': s.ring - 1 if s.ring else None, 'ring_head': s.ring_head,
+                'events': s.events, 'leases': sum(bool(x.owner) for x in leases[i]),
+                'leases_waited': sum(bool(x.owner) and x.bell & 1 for x in leases[i]),
+                'leases_failed': sum(x.fails > 0 for x in leases[i]),
+                'lease_grants': sum(x.grant for x in leases[i])})
         sums = [dict.fromkeys((*STATES, 'backed', 'filled', 'live'), 0) for _ in
                 range(h.n_shards + 2)]
         for x in self.extents:

@@ -89,6 +89,7 @@ static void churn(unsigned mib)
 static void pin__value_is_read_in_place_as_it_was(void)
 {
 	static const size_t lens[] = {0, 1, 100, 4000, 8000, 8193, 20000, 100000, 700000};
+	struct ipcmap_owner_info who = {.struct_size = sizeof(who)};
 	struct ipcmap_pin p[ARRAY_LEN(lens)];
 	char key[20];
 
@@ -102,6 +103,7 @@ static void pin__value_is_read_in_place_as_it_was(void)
 		CU_ASSERT(is_inside(&p[i]) || lens[i] > m->seg->extent_len);
 	}
 	CU_ASSERT(kit_stat(m).pins == ARRAY_LEN(lens) && kit_sound(m));
+	CU_ASSERT(ipcmap_inspect_owner(m, 0, &who) == 0 && who.pins == ARRAY_LEN(lens));
 	/* replaced, deleted, cleared: and the memory wanted several times over */
 	for (unsigned i = 0; i < ARRAY_LEN(lens); i++) {
 		snprintf(key, sizeof(key), "key %u", i);

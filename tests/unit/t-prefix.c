@@ -198,30 +198,6 @@ static void prefix__wrong_arguments_are_refused(void)
 	done();
 }
 
-static int load_nothing(void *arg, const void *key, size_t key_len, struct ipcmap_loaded *ret)
-{
-	(void)arg;
-	(void)key;
-	(void)key_len;
-	(void)ret;
-	return 0;
-}
-
-static void prefix__loading_and_watching_are_refused(void)
-{
-	struct ipcmap_value v = {0};
-	struct ipcmap_lease l;
-	struct ipcmap_watch *w = NULL;
-
-	begin(T_NAME);
-	CU_ASSERT(ipcmap_fill(a, "k", 1, NULL, load_nothing, NULL, &v) == IPCMAP_INVALID);
-	CU_ASSERT(ipcmap_lease(a, "k", 1, NULL, &l, &v) == IPCMAP_INVALID);
-	CU_ASSERT(ipcmap_watch_open(a, "k", 1, IPCMAP_WATCH_KEY, &w) == IPCMAP_INVALID);
-	CU_ASSERT(ipcmap_watch_open(a, NULL, 0, IPCMAP_WATCH_ALL, &w) == IPCMAP_INVALID && !w);
-	CU_ASSERT(ipcmap_group(a, "k", 1) == IPCMAP_INVALID);
-	done();
-}
-
 static void prefix__read_only_stays_so(void)
 {
 	struct ipcmap_options opt = IPCMAP_OPTIONS_INIT;
@@ -248,7 +224,6 @@ static CU_TestInfo tests[] = {
 	{"scan, count and delete stay under it", prefix__scan_count_and_delete_stay_under_it},
 	{"a prefix of a prefix", prefix__of_a_prefix},
 	{"wrong arguments are refused", prefix__wrong_arguments_are_refused},
-	{"loading and watching are refused", prefix__loading_and_watching_are_refused},
 	{"read-only stays so", prefix__read_only_stays_so},
 	CU_TEST_INFO_NULL,
 };
