@@ -497,7 +497,7 @@ static void check_lease(struct checker *c, const struct fmt_lease *l, uint64_t *
 
 static void check_leases(struct checker *c)
 {
-	const struct fmt_lease *l = c->m->leases + (size_t)c->shard * FMT_LEASES;
+	const struct fmt_lease *l;
 	uint64_t hash[FMT_LEASES];
 
 	if (!c->m->leases) {
@@ -505,6 +505,7 @@ static void check_leases(struct checker *c)
 			found(c, "lease.I1: there can be none, and the shard says otherwise");
 		return;
 	}
+	l = c->m->leases + (size_t)c->shard * FMT_LEASES;
 	for (uint32_t i = 0; i < FMT_LEASES; i++) {
 		check_lease(c, &l[i], &hash[i]);
 		for (uint32_t j = 0; j < i; j++)

@@ -402,7 +402,7 @@ static enum outcome clean_some(struct im_op *in, struct im_op *op, bool give)
 /* How much of a look at the dead is done for one call. */
 struct met {
 	bool freed; /* an extent, or the chain of a large value */
-	bool again; /* it was of use, or has to wait: bytes that are no entries would do for ever */
+	bool again; /* it was of use: bytes that are no entries would do for ever */
 };
 
 /* Something in the extent has expired, or was cleared and still has its name. */
@@ -433,9 +433,9 @@ static void meet_extent(struct im_op *op, uint32_t ext, struct met *met)
 			}
 			if (!im_index_owner(op, &e[k], &b, &i))
 				continue;
-			met->again = true;
 			if (!drop(op, &e[k], b, i))
-				return;
+				return; /* who asked waits, since free_n is not 0 */
+			met->again = true;
 			met->freed |= (e[k].flags & FMT_F_LARGE) != 0;
 		}
 	if (pos == fill)

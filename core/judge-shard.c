@@ -364,8 +364,10 @@ static void make_whole(struct judge *j)
 	}
 	/* under way when its writer died, or in nobody's hands */
 	if (!im_load32_rlx(&s->lock) && !was_armed &&
-	    (im_load32_rlx(&s->unsplit) || im_load32_rlx(&s->uncompact)))
+	    (im_load32_rlx(&s->unsplit) || im_load32_rlx(&s->uncompact))) {
+		im_verdict_say(j->v, "shard %u: index.I2: a split was not finished", j->shard);
 		j->v->wrong++;
+	}
 	im_store32_rlx(&s->lock, 0);
 	im_store32_rlx(&s->fetching, 0);
 	im_op_init(j->m, &op, IPCMAP_NOWAIT);
@@ -378,8 +380,10 @@ static void make_whole(struct judge *j)
 		j->v->wrong++;
 	}
 	/* a free lock leaves no group, but one whose first shard this is, all of it stored */
-	if (was_free && had_group && !(on && im_group_is_first(&op)))
+	if (was_free && had_group && !(on && im_group_is_first(&op))) {
+		im_verdict_say(j->v, "shard %u: group.I1: a group was left", j->shard);
 		j->v->wrong++;
+	}
 	if (!im_group_is_first(&op))
 		im_store32_rlx(&s->group, 0); /* as its end would */
 }

@@ -49,13 +49,17 @@ int im_span_make(struct ipcmap *m, const uint64_t *hash, size_t n, uint64_t dead
 
 int im_span_enter(struct im_span *sp)
 {
+	uint64_t until = 0;
+
+	/* one deadline for all of them, whichever has waited since */
+	for (uint32_t i = 0; i < sp->n; i++)
+		until = max_u64(until, sp->op[i].wait.until);
 	for (uint32_t i = 0; i < sp->n; i++) {
 		int r;
 
-		if (i) /* one deadline for all of them */
-			sp->op[i].wait.until = sp->op[i - 1].wait.until;
+		sp->op[i].wait.until = until;
 		r = im_op_enter(&sp->op[i]);
-
+		until = sp->op[i].wait.until;
 		if (r) {
 			while (i-- > 0)
 				im_op_leave(&sp->op[i]);

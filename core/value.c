@@ -72,6 +72,9 @@ int im_value_len(const struct im_value *v, uint64_t *ret_len)
 	uint32_t len;
 	int r;
 
+	/* nobody is to make room for what cannot be */
+	if (!v->at && (uint64_t)v->skip + v->len > (uint64_t)v->seg->n_extents * v->seg->extent_len)
+		return -EUCLEAN;
 	if (likely(!v->packed)) {
 		*ret_len = v->len;
 		return 0;
@@ -80,7 +83,7 @@ int im_value_len(const struct im_value *v, uint64_t *ret_len)
 	r = take_u32(&s, &len);
 	if (r)
 		return r;
-	/* no bytes pack better; and nobody is to make room for what cannot be */
+	/* no bytes pack better */
 	if (len < v->len || len / PACKS_BEST > v->len)
 		return -EUCLEAN;
 	*ret_len = len;

@@ -78,6 +78,33 @@ static void replay(const char *corpus, const char *path, enum fz_way way, uint32
 	t_shared_free(r.done, 4096);
 }
 
+static const struct fz_seed *seed(const char *name)
+{
+	for (unsigned i = 0; i < fz_n_seeds; i++)
+		if (strcmp(fz_seeds[i].name, name) == 0)
+			return &fz_seeds[i];
+	return NULL;
+}
+
+static int look_at_seeds(void *arg)
+{
+	T_MUST(fz_start(arg));
+	T_MUST(seed("watched")->n_events > 50);
+	T_MUST(seed("watched")->n_images > 2 && seed("watched")->n_blocks > 2);
+	T_MUST(!HAVE_POINTS || seed("event.bytes")->n_events > 50);
+	T_MUST(!HAVE_POINTS || seed("commit.named")->n_records == 1);
+	T_MUST(!HAVE_POINTS || seed("group.stored")->n_records == 1);
+	T_MUST(!seed("entries")->n_events && !seed("entries")->n_records);
+	fz_end();
+	return 0;
+}
+
+/* Or scripts would change nothing of it. */
+static void hostile__seeds_have_what_they_are_named_for(void)
+{
+	CU_ASSERT(t_ok(t_run(look_at_seeds, (void *)(uintptr_t)T_PATH)));
+}
+
 static void hostile__bytes_do_no_harm(void)
 {
 	replay(CORPUS("segment"), T_PATH, FZ_HOSTILE, T_AMOUNT(1, 1, 20));
@@ -148,6 +175,42 @@ static int put_where_entries_are_broken(void *arg)
 static void hostile__put_ends_where_entries_are_broken(void)
 {
 	CU_ASSERT(t_ok(t_run(put_where_entries_are_broken, (void *)(uintptr_t)T_NAME)));
+	t_clean_up();
+}
+
+/*
+ * The same put met an expired value that it could not free, since what was to be freed before
+ * never could be: that was called progress, too.
+ */
+static int put_where_nothing_can_be_freed(void *arg)
+{
+	static const unsigned char val[10000];
+	struct ipcmap *m = kit_made(arg, KIT_MIB, 0, 1);
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	struct fmt_shard *s = &m->shards[0];
+	int r = 0;
+
+	how.ttl_ns = 1;
+	for (uint64_t i = 0; r == 0; i++) {
+		struct kit_key k = kit_key(i);
+
+		r = ipcmap_put(m, k.text, k.len, val, i < 10 ? sizeof(val) : 40,
+			       i < 10 ? &how : NULL);
+		if (i == 10) {
+			usleep(20000);
+			s->free_first = s->head[FMT_HOT];
+			s->free_word = m->seg->table[s->free_first].word;
+			s->free_n = UINT32_MAX;
+		}
+	}
+	T_MUST(r == IPCMAP_LIMIT || r == IPCMAP_BUSY || r == IPCMAP_CORRUPT);
+	ipcmap_close(m);
+	return 0;
+}
+
+static void hostile__put_ends_where_nothing_can_be_freed(void)
+{
+	CU_ASSERT(t_ok(t_run(put_where_nothing_can_be_freed, (void *)(uintptr_t)T_NAME)));
 	t_clean_up();
 }
 
@@ -248,6 +311,35 @@ static void hostile__count_of_index_extents_is_bounded(void)
 	CU_ASSERT(t_ok(t_run(compact_with_a_wrong_count, (void *)(uintptr_t)T_NAME)));
 	CU_ASSERT(t_ok(t_run(first_put_with_a_wrong_count, (void *)(uintptr_t)T_NAME)));
 	CU_ASSERT(t_ok(t_run(first_put_behind_the_end, (void *)(uintptr_t)T_NAME)));
+	t_clean_up();
+}
+
+/* A value in a chain was as long as its entry said, though the map has not so many bytes. */
+static int read_large_value_that_is_longer(void *arg)
+{
+	static const unsigned char val[10000];
+	struct ipcmap *m = with_keys(arg, 0);
+	size_t len = 0;
+	void *buf = NULL;
+	uint64_t *entry;
+
+	T_MUST(ipcmap_put(m, "a", 1, val, sizeof(val), NULL) == 0);
+	entry = (uint64_t *)(void *)im_seg_extent(m->seg, m->shards[0].head[FMT_HOT]);
+	T_MUST((uint32_t)entry[1] == sizeof(val));
+	entry[1] += m->seg->len - sizeof(val);
+	starve_most = 0;
+	T_MUST(ipcmap_get_alloc(m, "a", 1, &buf, &len) == IPCMAP_CORRUPT);
+	entry[1] |= UINT32_MAX;
+	T_MUST(ipcmap_get(m, "a", 1, NULL, 0, &len) == IPCMAP_CORRUPT);
+	T_MUST(ipcmap_get_alloc(m, "a", 1, &buf, &len) == IPCMAP_CORRUPT);
+	T_MUST(starve_most < m->seg->len);
+	ipcmap_close(m);
+	return 0;
+}
+
+static void hostile__large_value_is_no_longer_than_the_map(void)
+{
+	CU_ASSERT(t_ok(t_run(read_large_value_that_is_longer, (void *)(uintptr_t)T_NAME)));
 	t_clean_up();
 }
 
@@ -554,6 +646,7 @@ static void hostile__words_do_no_harm(void)
 }
 
 static CU_TestInfo tests[] = {
+	{"the seeds have what they are named for", hostile__seeds_have_what_they_are_named_for},
 	{"whatever the bytes of a segment are, no call does harm", hostile__bytes_do_no_harm},
 	{"nor when they change all the time", hostile__bytes_that_change_all_the_time_do_no_harm},
 	{"whatever the arguments are, the map is sound", hostile__arguments_leave_a_sound_map},
@@ -561,6 +654,7 @@ static CU_TestInfo tests[] = {
 	 hostile__files_to_load_do_no_harm},
 	{"words on the command line are used or refused", hostile__words_do_no_harm},
 	{"a put ends where entries are broken", hostile__put_ends_where_entries_are_broken},
+	{"a put ends where nothing can be freed", hostile__put_ends_where_nothing_can_be_freed},
 	{"the geometry of a header is judged before it is used",
 	 hostile__geometry_is_judged_before_it_is_used},
 	{"the count of index extents is bounded", hostile__count_of_index_extents_is_bounded},
@@ -570,6 +664,8 @@ static CU_TestInfo tests[] = {
 	{"versions that come back leave once", hostile__versions_that_come_back_leave_once},
 	{"repair looks at bytes that change", hostile__repair_looks_at_bytes_that_change},
 #endif
+	{"a large value is no longer than the map",
+	 hostile__large_value_is_no_longer_than_the_map},
 	{"a touched entry may overlap itself", hostile__touched_entry_may_overlap_itself},
 	{"more pairs than there can be are too many", hostile__number_of_pairs_is_too_big},
 	CU_TEST_INFO_NULL,

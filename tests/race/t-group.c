@@ -9,6 +9,9 @@
  */
 #include "../unit/kit.h"
 
+#include "crash.h"
+#include "load.h"
+
 #include <pthread.h>
 #include <signal.h>
 
@@ -261,9 +264,109 @@ static void group__killed_writers_leave_whole_groups(void)
 	done();
 }
 
+#if HAVE_POINTS
+static char key_of[3][20]; /* one for each of the first three shards */
+
+static void choose_keys(void)
+{
+	for (uint32_t k = 0, i = 0; k < 3; i++) {
+		size_t len = (size_t)sprintf(key_of[k], "key-%u", i);
+
+		k += kit_shard_of(m, key_of[k], len) == k;
+	}
+}
+
+/* Of the keys of shards @from and @from + 1. */
+static int commit_two(uint32_t from, uint64_t deadline_ns)
+{
+	struct ipcmap_change c[2];
+
+	memset(c, 0, sizeof(c));
+	for (unsigned i = 0; i < 2; i++) {
+		c[i].key = key_of[from + i];
+		c[i].key_len = strlen(key_of[from + i]);
+		c[i].val = "group";
+		c[i].val_len = 5;
+	}
+	return ipcmap_commit(m, c, 2, deadline_ns);
+}
+
+static void die_committed(const char *point)
+{
+	if (strcmp(point, "commit.done") == 0)
+		raise(SIGKILL);
+}
+
+static int commit_and_die(void *arg)
+{
+	(void)arg;
+	im_crash_hook = die_committed;
+	commit_two(1, 0);
+	return 1;
+}
+
+static void stop_storing(const char *point)
+{
+	if (strcmp(point, "group.stored") == 0) {
+		im_store32_rel(&sh->stop, 1);
+		raise(SIGSTOP);
+	}
+}
+
+static int take_over_and_stop(void *arg)
+{
+	(void)arg;
+	im_crash_hook = stop_storing;
+	return kit_put(m, key_of[2], "after");
+}
+
+static int commit_late(void *arg)
+{
+	uint64_t began = t_now_ms();
+
+	(void)arg;
+	T_MUST(commit_two(0, 100 * UINT64_C(1000000)) == IPCMAP_BUSY);
+	T_MUST(t_now_ms() - began < T_LIMIT_MS);
+	return 0;
+}
+
+/*
+ * A group is left in its first shard when another one is held by somebody stopped. Who met it
+ * in the second of its own shards forgot, each time it entered the first, how long it had
+ * waited.
+ */
+static void group__older_one_keeps_others_to_their_deadline(void)
+{
+	pid_t stopped;
+
+	begin(T_NAME, 8);
+	choose_keys();
+	/* shard 0 needs no memory any more, for which it would have to wait first */
+	CU_ASSERT(kit_put(m, key_of[0], "before") == 0);
+	CU_ASSERT(t_killed(t_run(commit_and_die, NULL)));
+	stopped = t_run(take_over_and_stop, NULL);
+	while (!im_load32_acq(&sh->stop))
+		usleep(1000);
+	CU_ASSERT(t_ok(t_run(commit_late, NULL)));
+	kill(stopped, SIGCONT);
+	CU_ASSERT(t_ok(stopped));
+	CU_ASSERT(commit_two(0, 0) == 0);
+	CU_ASSERT(kit_is(m, key_of[1], "group") && kit_is(m, key_of[2], "after"));
+	CU_ASSERT(kit_sound(m));
+	done();
+}
+#else
+static void group__older_one_keeps_others_to_their_deadline(void)
+{
+	t_skip("needs crash points");
+}
+#endif
+
 static CU_TestInfo tests[] = {
 	{"threads see whole groups", group__threads_see_whole_groups},
 	{"killed writers leave whole groups", group__killed_writers_leave_whole_groups},
+	{"an older group keeps others to their deadline",
+	 group__older_one_keeps_others_to_their_deadline},
 	CU_TEST_INFO_NULL,
 };
 T_SUITE("groups by processes", tests)
