@@ -5,7 +5,8 @@
  * A damaged map is made once and kept as bytes. A child repairs it and is killed at one of the
  * points it passes; the name must lead to the very bytes that were there, or to a sound map
  * with what was to be kept. The next repair must end well in both cases and leave nothing
- * behind. And a group whose writer was killed is repaired whole.
+ * behind. A group whose writer was killed is repaired whole. Rings and leases of the dead are
+ * left out, and what they stood for works in the new map.
  */
 #include "load.h"
 #include "map.h"
@@ -19,6 +20,24 @@
 #define NAMES 96u
 #define EACH T_AMOUNT(2u, 1u, 1u) /* kills at points of one name */
 
+static const char *name, *path;
+
+static void beside(const char *suffix, char p[300])
+{
+	snprintf(p, 300, "%s%s", path, suffix);
+}
+
+static void fresh_names(void)
+{
+	char p[300];
+
+	beside(".damaged", p);
+	unlink(p);
+	beside(".repair", p);
+	unlink(p);
+	unlink(path);
+}
+
 #if HAVE_POINTS
 #include "crash.h"
 
@@ -30,13 +49,7 @@ struct shared {
 };
 
 static struct shared *sh;
-static const char *name, *path;
 static uint64_t kept_before;
-
-static void beside(const char *suffix, char p[300])
-{
-	snprintf(p, 300, "%s%s", path, suffix);
-}
 
 static int make_damaged(void *arg)
 {
@@ -130,17 +143,6 @@ static bool is_repaired(void)
 	ipcmap_snapshot_close(snap);
 	ipcmap_close(m);
 	return ok;
-}
-
-static void fresh_names(void)
-{
-	char p[300];
-
-	beside(".damaged", p);
-	unlink(p);
-	beside(".repair", p);
-	unlink(p);
-	unlink(path);
 }
 
 static void fresh_start(void)
@@ -292,9 +294,122 @@ static void repair__group_is_whole(void)
 }
 #endif
 
+/* ---- rings, leases, a group waiting ---- */
+
+#define WAITING 40u /* keys */
+#define GROUP_WAITING 6u
+
+#if HAVE_POINTS
+static void die_committed(const char *point)
+{
+	if (strcmp(point, "commit.done") == 0)
+		raise(SIGKILL);
+}
+
+static void commit_and_stay_behind(struct ipcmap *m)
+{
+	struct ipcmap_change c[GROUP_WAITING];
+	uint32_t key[GROUP_WAITING];
+
+	memset(c, 0, sizeof(c));
+	for (uint32_t i = 0; i < GROUP_WAITING; i++) {
+		key[i] = i;
+		c[i].key = &key[i];
+		c[i].key_len = sizeof(key[i]);
+		c[i].val = "group";
+		c[i].val_len = 5;
+	}
+	im_crash_hook = die_committed;
+	ipcmap_commit(m, c, GROUP_WAITING, 0);
+}
+#else
+static void commit_and_stay_behind(struct ipcmap *m)
+{
+	(void)m;
+}
+#endif
+
+static int watch_lease_and_die(void *arg)
+{
+	struct ipcmap_value v = {0};
+	struct ipcmap_watch *w;
+	struct ipcmap_lease l;
+	struct ipcmap *m;
+
+	T_MUST(load_open(name, IPCMAP_CREATE, 1u << 20, 4, &m) == 0);
+	T_MUST(ipcmap_watch_open(m, NULL, 0, IPCMAP_WATCH_ALL, &w) == 0);
+	for (uint32_t i = 0; i < WAITING; i++)
+		T_MUST(ipcmap_put(m, &i, sizeof(i), "old", 3, NULL) == 0);
+	T_MUST(ipcmap_lease(m, "leased", 6, NULL, &l, &v) == IPCMAP_LEAD);
+	T_MUST(ipcmap_lease(m, "failed", 6, NULL, &l, &v) == IPCMAP_LEAD);
+	T_MUST(ipcmap_lease_fail(m, "failed", 6, &l, NULL, -EIO) == 0);
+	if (*(bool *)arg) /* a finding where none of these is */
+		im_add_rlx(&m->shards[3].large, 4096);
+	commit_and_stay_behind(m);
+	raise(SIGKILL);
+	return 1;
+}
+
+/* What they stood for is forgotten, and may begin anew. */
+static void begin_anew(struct ipcmap *m)
+{
+	struct ipcmap_value v = {0};
+	struct ipcmap_event e;
+	struct ipcmap_watch *w;
+	struct ipcmap_lease l;
+
+	for (uint32_t i = 0; i < m->n_shards; i++)
+		CU_ASSERT(!m->shards[i].ring && !m->shards[i].leases && !m->shards[i].group);
+	CU_ASSERT(ipcmap_lease(m, "leased", 6, NULL, &l, &v) == IPCMAP_LEAD);
+	CU_ASSERT(ipcmap_watch_open(m, "leased", 6, IPCMAP_WATCH_KEY, &w) == 0);
+	CU_ASSERT(ipcmap_lease_put(m, "leased", 6, &l, "value", 5, NULL) == 0);
+	CU_ASSERT(ipcmap_watch_next(w, IPCMAP_NOWAIT, &e) == 0 && e.op == IPCMAP_EVENT_PUT);
+	CU_ASSERT(ipcmap_watch_next(w, IPCMAP_NOWAIT, &e) == IPCMAP_BUSY);
+	ipcmap_watch_close(w);
+	CU_ASSERT(ipcmap_lease(m, "failed", 6, NULL, &l, &v) == IPCMAP_LEAD);
+	CU_ASSERT(ipcmap_lease_fail(m, "failed", 6, &l, NULL, 0) == 0);
+}
+
+static void repair_what_waits(bool damaged)
+{
+	uint32_t n = 0, n_new = 0;
+	struct ipcmap_repair s;
+	struct ipcmap *m;
+
+	CU_ASSERT(t_killed(t_run(watch_lease_and_die, &damaged)));
+	CU_ASSERT(ipcmap_repair(name, NULL, &s) == 0);
+	CU_ASSERT(s.replaced == damaged && s.kept == WAITING && s.findings == damaged);
+	CU_ASSERT_FATAL(ipcmap_open(name, NULL, &m) == 0);
+	CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0);
+	for (uint32_t i = 0; i < WAITING; i++) {
+		char buf[8];
+		size_t len = 0;
+
+		n += ipcmap_get(m, &i, sizeof(i), buf, sizeof(buf), &len) == 0;
+		n_new += len == 5;
+	}
+	CU_ASSERT(n == WAITING && n_new == (HAVE_POINTS ? GROUP_WAITING : 0));
+	if (damaged)
+		begin_anew(m);
+	CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0);
+	ipcmap_close(m);
+	fresh_names();
+}
+
+static void repair__rings_leases_and_a_group_waiting(void)
+{
+	const int line = __LINE__;
+
+	name = t_name(line);
+	path = t_path(line);
+	repair_what_waits(true);
+	repair_what_waits(false);
+}
+
 static CU_TestInfo tests[] = {
 	{"killed at each step of a repair", repair__killed_everywhere},
 	{"a group whose writer was killed is repaired whole", repair__group_is_whole},
+	{"rings, leases and a group waiting", repair__rings_leases_and_a_group_waiting},
 	CU_TEST_INFO_NULL,
 };
 

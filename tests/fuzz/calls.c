@@ -5,34 +5,11 @@
  * Buffers are from malloc() and of the exact length, and what a call hands out is read to its
  * end, so that AddressSanitizer sees a byte too many on either side.
  */
-#include "fuzz.h"
+#include "calls.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A set of errors; errno values are below 128. */
-typedef unsigned __int128 set;
-#define E(e) ((set)1 << -(e))
-
-#define GETS                                                                                   \
-	(E(IPCMAP_NOTFOUND) | E(IPCMAP_SHORT) | E(IPCMAP_BUSY) | E(IPCMAP_NOMEM) |             \
-	 E(IPCMAP_INVALID) | E(IPCMAP_CORRUPT))
-/* a call that locks */
-#define LOCKS                                                                                  \
-	(E(IPCMAP_BUSY) | E(IPCMAP_DEADLOCK) | E(IPCMAP_INTERRUPTED) | E(IPCMAP_READONLY) |    \
-	 E(IPCMAP_PERM) | E(IPCMAP_OWNERS) | E(IPCMAP_INVALID) | E(IPCMAP_CORRUPT))
-#define DELS (LOCKS | E(IPCMAP_NOTFOUND) | E(IPCMAP_NOMEM) | E(IPCMAP_RANGE))
-#define PUTS                                                                                   \
-	(DELS | E(IPCMAP_EXISTS) | E(IPCMAP_MISMATCH) | E(IPCMAP_LIMIT) | E(IPCMAP_FULL) |     \
-	 E(IPCMAP_TOOBIG))
-#define OPENS                                                                                  \
-	(E(IPCMAP_NOTFOUND) | E(IPCMAP_MISMATCH) | E(IPCMAP_NOTMAP) | E(IPCMAP_VERSION) |      \
-	 E(IPCMAP_CREATING) | E(IPCMAP_PERM) | E(IPCMAP_NOMEM) | E(IPCMAP_OWNERS) |            \
-	 E(IPCMAP_CORRUPT) | E(IPCMAP_BUSY) | E(IPCMAP_INVALID))
-#define SCANS                                                                                  \
-	(E(IPCMAP_NOMEM) | E(IPCMAP_BUSY) | E(IPCMAP_INVALID) | E(IPCMAP_CORRUPT) |            \
-	 E(IPCMAP_DEADLOCK) | E(IPCMAP_INTERRUPTED) | E(IPCMAP_PERM) | E(IPCMAP_OWNERS))
 
 _Noreturn void fz_broken(const char *what, int rc)
 {
@@ -40,7 +17,7 @@ _Noreturn void fz_broken(const char *what, int rc)
 	abort();
 }
 
-static void may(const struct fz_run *run, const char *what, int rc, set errors)
+void fz_may(const struct fz_run *run, const char *what, int rc, fz_set errors)
 {
 	if (run->way == FZ_SOUND)
 		errors &= ~E(IPCMAP_CORRUPT);
@@ -48,8 +25,7 @@ static void may(const struct fz_run *run, const char *what, int rc, set errors)
 		fz_broken(what, rc);
 }
 
-/* All bytes of something, so that one which is not there is noticed. */
-static void look(const void *p, size_t len)
+void fz_look(const void *p, size_t len)
 {
 	static unsigned char sink[4096];
 	const unsigned char *b = p;
@@ -60,7 +36,7 @@ static void look(const void *p, size_t len)
 	__asm__ volatile("" : : "r"(sink) : "memory");
 }
 
-static void *room(size_t len)
+void *fz_room(size_t len)
 {
 	void *p = malloc(len ? len : 1);
 
@@ -71,21 +47,25 @@ static void *room(size_t len)
 
 /* ---- arguments out of a record ---- */
 
-/* In its own memory: freed by the caller. Sometimes none of the seeds', sometimes too long. */
-static void *key_of(const struct fz_rec *r, size_t *ret_len)
+/* Sometimes none of the seeds', sometimes too long. */
+void *fz_key_of(const struct fz_run *run, const struct fz_rec *r,
+		size_t *ret_len)
 {
 	size_t len;
 	void *p;
 
 	if ((r->a & 3) == 3) {
 		len = r->b & 8 ? r->c & 0x1ffff : r->c & 15;
-		p = room(len);
+		p = fz_room(len);
 		memset(p, (int)r->d, len);
 		memcpy(p, &r->d, len < 8 ? len : 8);
 	} else {
 		const void *key = fz_key(r->c % (2 * FZ_KEYS), &len);
 
-		p = room(len);
+		/* a seed's keys are there under the prefix, too */
+		key = (const char *)key + run->depth;
+		len -= run->depth;
+		p = fz_room(len);
 		memcpy(p, key, len);
 	}
 	*ret_len = len;
@@ -100,10 +80,10 @@ static size_t len_of(const struct fz_rec *r)
 	return lens[r->b & 15] + (r->b >> 4 & 15);
 }
 
-static void *val_of(const struct fz_rec *r, size_t *ret_len)
+void *fz_val_of(const struct fz_rec *r, size_t *ret_len)
 {
 	size_t len = len_of(r);
-	unsigned char *p = room(len);
+	unsigned char *p = fz_room(len);
 	uint64_t x = r->d | 1;
 
 	for (size_t i = 0; i < len; i++) {
@@ -133,7 +113,7 @@ static struct ipcmap_put_options how_of(const struct fz_rec *r)
 	return how;
 }
 
-static const char *table_of(const struct fz_rec *r)
+const char *fz_table_of(const struct fz_rec *r)
 {
 	static const char *const names[] = {
 		"t",
@@ -148,24 +128,21 @@ static const char *table_of(const struct fz_rec *r)
 	return names[r->c & 7];
 }
 
-static struct ipcmap_value value_of(const struct fz_rec *r)
+struct ipcmap_value fz_value_of(const struct fz_rec *r)
 {
 	size_t cap = len_of(r);
 
-	return (struct ipcmap_value){.buf = room(cap), .cap = cap};
+	return (struct ipcmap_value){.buf = fz_room(cap), .cap = cap};
 }
 
-static void look_value(const struct fz_run *run, const char *what, int rc,
-		       const struct ipcmap_value *v)
+void fz_look_value(int rc, const struct ipcmap_value *v)
 {
 	if (rc == 0 && v->len > v->cap)
 		fz_broken("a value longer than its buffer", rc);
 	if (rc == IPCMAP_SHORT && v->len <= v->cap)
 		fz_broken("SHORT without need", rc);
 	if (rc == 0)
-		look(v->buf, v->len);
-	(void)run;
-	(void)what;
+		fz_look(v->buf, v->len);
 }
 
 /* ---- open and close ---- */
@@ -189,10 +166,10 @@ bool fz_attach(struct fz_run *run, bool rdonly)
 	if (rdonly && !run->changed)
 		memcpy(run->before, run->map, FZ_LEN);
 	rc = ipcmap_open(run->path, &o, &run->m);
-	may(run, "open", rc, OPENS);
+	fz_may(run, "open", rc, OPENS);
 	if (rc == 0)
 		return true;
-	look(why, strlen(why));
+	fz_look(why, strlen(why));
 	if (!why[0])
 		fz_broken("open fails and does not say why", rc);
 	if (run->way == FZ_SOUND)
@@ -203,12 +180,41 @@ bool fz_attach(struct fz_run *run, bool rdonly)
 	return false;
 }
 
+/* What was opened through a handle goes before it. */
+static void leave_prefix(struct fz_run *run)
+{
+	fz_snapshots_close(run);
+	fz_watches_close(run);
+	ipcmap_close(run->m);
+	run->m = run->above[--run->depth];
+}
+
+/* Go under a prefix, or back: calls are made through the handle of that. */
+static void prefix(struct fz_run *run, const struct fz_rec *r)
+{
+	struct ipcmap *under = NULL;
+	int rc;
+
+	if (r->a & 1 && run->depth) {
+		leave_prefix(run);
+		return;
+	}
+	if (run->depth == ARRAY_LEN(run->above))
+		return;
+	rc = ipcmap_open_prefix(run->m, "k", 1, &under);
+	fz_may(run, "open_prefix", rc, E(IPCMAP_NOMEM));
+	if (rc)
+		return;
+	run->above[run->depth++] = run->m;
+	run->m = under;
+}
+
 void fz_detach(struct fz_run *run)
 {
-	for (unsigned i = 0; i < ARRAY_LEN(run->snap); i++) {
-		ipcmap_snapshot_close(run->snap[i]);
-		run->snap[i] = NULL;
-	}
+	while (run->depth)
+		leave_prefix(run);
+	fz_snapshots_close(run);
+	fz_watches_close(run);
 	ipcmap_close(run->m);
 	run->m = NULL;
 	if (run->rdonly && !stores_nothing(run))
@@ -219,7 +225,7 @@ void fz_detach(struct fz_run *run)
 
 static void read_key(struct fz_run *run, const struct fz_rec *r, const void *key, size_t len)
 {
-	struct ipcmap_value v = value_of(r);
+	struct ipcmap_value v = fz_value_of(r);
 	void *buf = NULL;
 	size_t n = 0;
 	int rc;
@@ -227,49 +233,49 @@ static void read_key(struct fz_run *run, const struct fz_rec *r, const void *key
 	switch (r->kind % FZ_KINDS) {
 	case FZ_GET:
 		rc = ipcmap_get(run->m, key, len, v.buf, v.cap, &v.len);
-		may(run, "get", rc, GETS);
+		fz_may(run, "get", rc, GETS);
 		break;
 	case FZ_GETX:
 		rc = ipcmap_getx(run->m, key, len, &v);
-		may(run, "getx", rc, GETS);
+		fz_may(run, "getx", rc, GETS);
 		break;
 	case FZ_EXISTS:
 		rc = ipcmap_exists(run->m, key, len);
-		may(run, "exists", rc, E(IPCMAP_BUSY) | E(IPCMAP_INVALID) | E(IPCMAP_CORRUPT));
+		fz_may(run, "exists", rc, E(IPCMAP_BUSY) | E(IPCMAP_INVALID) | E(IPCMAP_CORRUPT));
 		v.len = 0;
 		break;
 	case FZ_GET_TOUCH:
 		rc = ipcmap_get_touch(run->m, key, len, r->d, &v);
-		may(run, "get_touch", rc, GETS | PUTS);
+		fz_may(run, "get_touch", rc, GETS | PUTS);
 		rc = rc && rc != IPCMAP_SHORT ? IPCMAP_NOTFOUND : rc;
 		break;
 	default:
 		rc = ipcmap_get_alloc(run->m, key, len, &buf, &n);
-		may(run, "get_alloc", rc, GETS & ~E(IPCMAP_SHORT));
+		fz_may(run, "get_alloc", rc, GETS & ~E(IPCMAP_SHORT));
 		if (rc == 0)
-			look(buf, n + 1);
+			fz_look(buf, n + 1);
 		free(buf);
 		rc = IPCMAP_NOTFOUND;
 	}
-	look_value(run, "read", rc, &v);
+	fz_look_value(rc, &v);
 	free(v.buf);
 }
 
 static void put(struct fz_run *run, const struct fz_rec *r, const void *key, size_t key_len)
 {
 	struct ipcmap_put_options how = how_of(r);
-	struct ipcmap_value old = value_of(r);
+	struct ipcmap_value old = fz_value_of(r);
 	size_t len;
-	void *val = val_of(r, &len);
+	void *val = fz_val_of(r, &len);
 	int rc;
 
 	if (r->kind % FZ_KINDS == FZ_PUT) {
 		rc = ipcmap_put(run->m, key, key_len, val, len, r->a & 8 ? &how : NULL);
-		may(run, "put", rc, PUTS);
+		fz_may(run, "put", rc, PUTS);
 	} else {
 		rc = ipcmap_putx(run->m, key, key_len, val, len, &how, &old);
-		may(run, "putx", rc, PUTS | E(IPCMAP_SHORT));
-		look_value(run, "putx", rc, &old);
+		fz_may(run, "putx", rc, PUTS | E(IPCMAP_SHORT));
+		fz_look_value(rc, &old);
 	}
 	free(old.buf);
 	free(val);
@@ -279,23 +285,23 @@ static void change_key(struct fz_run *run, const struct fz_rec *r, const void *k
 {
 	struct ipcmap_put_options how = how_of(r);
 	struct ipcmap_add_options add = IPCMAP_ADD_INIT;
-	struct ipcmap_value old = value_of(r);
+	struct ipcmap_value old = fz_value_of(r);
 	int64_t now;
 	int rc;
 
 	switch (r->kind % FZ_KINDS) {
 	case FZ_DEL:
 		rc = ipcmap_delx(run->m, key, len, r->a & 8 ? &how : NULL);
-		may(run, "del", rc, DELS | E(IPCMAP_MISMATCH));
+		fz_may(run, "del", rc, DELS | E(IPCMAP_MISMATCH));
 		break;
 	case FZ_TAKE:
 		rc = ipcmap_take(run->m, key, len, &old);
-		may(run, "take", rc, DELS | E(IPCMAP_SHORT));
-		look_value(run, "take", rc, &old);
+		fz_may(run, "take", rc, DELS | E(IPCMAP_SHORT));
+		fz_look_value(rc, &old);
 		break;
 	case FZ_TOUCH:
 		rc = ipcmap_touch(run->m, key, len, &how);
-		may(run, "touch", rc, PUTS & ~E(IPCMAP_EXISTS));
+		fz_may(run, "touch", rc, PUTS & ~E(IPCMAP_EXISTS));
 		break;
 	default:
 		add.min = r->b & 1 ? (int64_t)r->d : INT64_MIN;
@@ -308,85 +314,9 @@ static void change_key(struct fz_run *run, const struct fz_rec *r, const void *k
 		}
 		rc = ipcmap_add(run->m, key, len, (int64_t)(r->d << (r->b & 63)),
 				r->a & 8 ? &add : NULL, &now);
-		may(run, "add", rc, (PUTS & ~E(IPCMAP_EXISTS)) | E(IPCMAP_TYPE));
+		fz_may(run, "add", rc, (PUTS & ~E(IPCMAP_EXISTS)) | E(IPCMAP_TYPE));
 	}
 	free(old.buf);
-}
-
-/* ---- many keys ---- */
-
-static void mget(struct fz_run *run, const struct fz_rec *r)
-{
-	struct ipcmap_mget items[24] = {0};
-	size_t n = r->a % 25;
-	int rc;
-
-	for (size_t i = 0; i < n; i++) {
-		struct fz_rec k = *r;
-
-		k.a = (uint8_t)(r->d >> i & 1);
-		k.c += (uint32_t)i * 3;
-		items[i].key = key_of(&k, &items[i].key_len);
-		items[i].value = value_of(r);
-	}
-	rc = ipcmap_mget(run->m, items, n);
-	may(run, "mget", rc, E(IPCMAP_INVALID));
-	for (size_t i = 0; i < n; i++) {
-		if (rc >= 0)
-			may(run, "mget item", items[i].rc, GETS);
-		if (rc >= 0)
-			look_value(run, "mget", items[i].rc, &items[i].value);
-		free((void *)(uintptr_t)items[i].key);
-		free(items[i].value.buf);
-	}
-}
-
-struct walk {
-	struct fz_run *run;
-	const struct fz_rec *r;
-	uint32_t n;
-};
-
-/* Far above what fits into a seed's 320 KiB: a walk without an end. */
-#define WALK_MAX 100000u
-
-static int each_item(void *arg, const struct ipcmap_item *item)
-{
-	struct walk *w = arg;
-
-	look(item->key, item->key_len);
-	if (item->val)
-		look(item->val, item->val_len);
-	if (++w->n > WALK_MAX)
-		fz_broken("a scan without an end", 0);
-	if (w->r->b & 2 && w->n % 4 == 0)
-		ipcmap_del(w->run->m, item->key, item->key_len);
-	if (w->r->b & 4 && w->n % 8 == 0)
-		ipcmap_put(w->run->m, item->key, item->key_len, "x", 1, NULL);
-	return w->r->b & 8 && w->n == (w->r->b >> 4) + 1u ? 7 : 0;
-}
-
-static void scan(struct fz_run *run, const struct fz_rec *r)
-{
-	struct walk w = {run, r, 0};
-	uint64_t cursor = r->a & 1 ? r->d : 0;
-	size_t prefix = r->a >> 1 & 3;
-	int rc = ipcmap_scan(run->m, &cursor, &"k10"[0], prefix, r -> b & 1, each_item, &w);
-
-	may(run, "scan", rc, SCANS);
-	if (rc == 7 && r->a & 8) {
-		w.n = 0;
-		rc = ipcmap_scan(run->m, &cursor, NULL, 0, 0, each_item, &w);
-		may(run, "scan on", rc, SCANS);
-	}
-}
-
-static void del_prefix(struct fz_run *run, const struct fz_rec *r)
-{
-	uint64_t n = 0;
-	int rc = ipcmap_del_prefix(run->m, &"k10"[0], 1 + r->a % 3, &n);
-
-	may(run, "del_prefix", rc, SCANS | DELS);
 }
 
 /* ---- the map ---- */
@@ -404,12 +334,12 @@ static void tune(struct fz_run *run, const struct fz_rec *r)
 	o.why = why;
 	o.why_cap = sizeof(why);
 	rc = ipcmap_tune(run->m, &o);
-	may(run, "tune", rc, LOCKS | E(IPCMAP_FULL));
+	fz_may(run, "tune", rc, LOCKS | E(IPCMAP_FULL));
 }
 
 static void look_line(void *arg, const char *line)
 {
-	look(line, strlen(line));
+	fz_look(line, strlen(line));
 	(*(unsigned *)arg)++;
 	if (strlen(line) >= 200)
 		fz_broken("a line of check is too long", 0);
@@ -426,7 +356,7 @@ static void check(struct fz_run *run)
 	unsigned lines = 0;
 	int rc = ipcmap_check(run->m, look_line, &lines);
 
-	may(run, "check", rc,
+	fz_may(run, "check", rc,
 	    E(IPCMAP_BUSY) | E(IPCMAP_NOMEM) | E(IPCMAP_CORRUPT) | E(IPCMAP_DEADLOCK) |
 		    E(IPCMAP_INTERRUPTED) | E(IPCMAP_PERM) | E(IPCMAP_OWNERS) |
 		    E(IPCMAP_INVALID));
@@ -459,7 +389,7 @@ static void compact(struct fz_run *run, const struct fz_rec *r)
 	how.arg = &left;
 	how.struct_size += r->b >> 14;
 	rc = ipcmap_compact(run->m, r->a & 8 ? &how : NULL, &ret);
-	may(run, "compact", rc, DELS & ~E(IPCMAP_NOTFOUND));
+	fz_may(run, "compact", rc, DELS & ~E(IPCMAP_NOTFOUND));
 }
 
 static void inspect(struct fz_run *run)
@@ -471,20 +401,20 @@ static void inspect(struct fz_run *run)
 	uint64_t entries;
 	int rc = ipcmap_inspect(run->m, &i);
 
-	may(run, "inspect", rc, 0);
-	may(run, "entries", ipcmap_entries(run->m, &entries), 0);
+	fz_may(run, "inspect", rc, 0);
+	fz_may(run, "entries", ipcmap_entries(run->m, &entries), run->depth ? SCANS : 0);
 	for (uint32_t k = 0; k <= i.owners; k++) {
 		rc = ipcmap_inspect_owner(run->m, k, &o);
-		may(run, "inspect_owner", rc, k == i.owners ? E(IPCMAP_NOTFOUND) : 0);
-		look(o.comm, strlen(o.comm));
+		fz_may(run, "inspect_owner", rc, k == i.owners ? E(IPCMAP_NOTFOUND) : 0);
+		fz_look(o.comm, strlen(o.comm));
 	}
 	for (uint32_t k = 0; k <= i.shards; k++) {
 		rc = ipcmap_inspect_shard(run->m, k, &s);
-		may(run, "inspect_shard", rc, k == i.shards ? E(IPCMAP_NOTFOUND) : 0);
+		fz_may(run, "inspect_shard", rc, k == i.shards ? E(IPCMAP_NOTFOUND) : 0);
 	}
-	x = room((i.shards + 1) * sizeof(*x));
-	may(run, "inspect_extents", ipcmap_inspect_extents(run->m, x, i.shards + 1), 0);
-	look(x, (i.shards + 1) * sizeof(*x));
+	x = fz_room((i.shards + 1) * sizeof(*x));
+	fz_may(run, "inspect_extents", ipcmap_inspect_extents(run->m, x, i.shards + 1), 0);
+	fz_look(x, (i.shards + 1) * sizeof(*x));
 	free(x);
 }
 
@@ -492,106 +422,35 @@ static void stat_map(struct fz_run *run)
 {
 	struct ipcmap_stat s = {.struct_size = sizeof(s)};
 
-	may(run, "stat", ipcmap_stat(run->m, &s), 0);
+	fz_may(run, "stat", ipcmap_stat(run->m, &s), 0);
 }
 
-/* ---- snapshots ---- */
-
-static void publish(struct fz_run *run, const struct fz_rec *r)
+/* A dry run: it looks at all there is, and builds what it would put in its place. */
+static void repair(struct fz_run *run)
 {
-	struct ipcmap_pair p[8];
-	size_t n = r->a & 7, len;
-	void *val = val_of(r, &len);
-	char keys[8][4], why[100];
-	uint64_t version;
+	struct ipcmap_repair_options how = IPCMAP_REPAIR_INIT;
+	bool rdonly = run->rdonly;
+	struct ipcmap_repair sum;
 	int rc;
 
-	for (size_t i = 0; i < n; i++) {
-		keys[i][0] = (char)('a' + (r->a & 8 ? 0 : i)); /* the same twice is INVALID */
-		p[i] = (struct ipcmap_pair){keys[i], 1u + (r->a >> 4 & 1u) * 65535u, val, len};
-		if (p[i].key_len > 4 && p[i].key_len <= IPCMAP_KEY_MAX)
-			p[i].key_len = 1;
-	}
-	rc = ipcmap_snapshot_publish(run->m, table_of(r), p, n, &version, why, sizeof(why));
-	may(run, "publish", rc, PUTS & ~(E(IPCMAP_EXISTS) | E(IPCMAP_MISMATCH)));
-	look(why, strlen(why));
-	free(val);
-}
-
-static int each_pair(void *arg, const struct ipcmap_pair *pair)
-{
-	uint32_t *n = arg;
-
-	look(pair->key, pair->key_len);
-	look(pair->val, pair->val_len);
-	return ++*n > WALK_MAX ? 7 : 0;
-}
-
-static int each_version(void *arg, const struct ipcmap_snapshot_info *info)
-{
-	uint32_t *n = arg;
-
-	look(info->table, strlen(info->table));
-	return ++*n > WALK_MAX ? 7 : 0;
-}
-
-#define VIEWS                                                                                  \
-	(E(IPCMAP_NOTFOUND) | E(IPCMAP_BUSY) | E(IPCMAP_NOMEM) | E(IPCMAP_DEADLOCK) |          \
-	 E(IPCMAP_INVALID) | E(IPCMAP_CORRUPT))
-
-static void snapshot(struct fz_run *run, const struct fz_rec *r)
-{
-	struct ipcmap_snapshot **s = &run->snap[r->a % ARRAY_LEN(run->snap)];
-	uint64_t version = r->b & 1 ? r->d : 0;
-	const void *val = NULL;
-	uint32_t n = 0;
-	size_t len;
-	int rc;
-
-	switch (r->kind % FZ_KINDS) {
-	case FZ_SNAP_OPEN:
-		if (*s)
-			return;
-		rc = ipcmap_snapshot_open(run->m, table_of(r), version, s);
-		may(run, "snapshot_open", rc, VIEWS);
-		if (rc)
-			*s = NULL;
-		break;
-	case FZ_SNAP_GET:
-		rc = ipcmap_snapshot_get(*s, r->b & 2 ? "s1" : "a", r->b & 2 ? 2 : 1, &val,
-					 &len);
-		may(run, "snapshot_get", rc,
-		    E(IPCMAP_NOTFOUND) | E(IPCMAP_INVALID) | E(IPCMAP_CORRUPT));
-		if (rc == 0)
-			look(val, len);
-		ipcmap_snapshot_newer(*s);
-		ipcmap_snapshot_version(*s);
-		break;
-	case FZ_SNAP_EACH:
-		rc = ipcmap_snapshot_each(*s, each_pair, &n);
-		may(run, "snapshot_each", rc, E(IPCMAP_INVALID) | E(IPCMAP_CORRUPT));
-		if (n > WALK_MAX || (rc == 0 && n != ipcmap_snapshot_count(*s)))
-			fz_broken("a walk shows other than it counts", rc);
-		break;
-	case FZ_SNAP_LIST:
-		rc = ipcmap_snapshot_list(run->m, each_version, &n);
-		may(run, "snapshot_list", rc, E(IPCMAP_NOMEM) | E(IPCMAP_INVALID));
-		break;
-	case FZ_ROLLBACK:
-		rc = ipcmap_snapshot_rollback(run->m, table_of(r), version, NULL);
-		may(run, "rollback", rc, PUTS & ~(E(IPCMAP_EXISTS) | E(IPCMAP_MISMATCH)));
-		break;
-	case FZ_DROP:
-		rc = ipcmap_snapshot_drop(run->m, table_of(r));
-		may(run, "drop", rc, DELS);
-		break;
-	default:
-		ipcmap_snapshot_close(*s);
-		*s = NULL;
-	}
+	fz_detach(run);
+	how.flags = IPCMAP_REPAIR_DRY_RUN;
+	rc = ipcmap_repair(run->path, &how, &sum);
+	fz_may(run, "repair", rc,
+	       OPENS | E(IPCMAP_EXISTS) | E(IPCMAP_FULL) | E(IPCMAP_DEADLOCK) | E(IPCMAP_TOOBIG));
+	if (run->way == FZ_SOUND && (rc || sum.findings))
+		fz_broken("repair of a sound map", rc);
+	fz_attach(run, rdonly);
 }
 
 /* ---- calls with nothing ---- */
+
+static int no_item(void *arg, const struct ipcmap_item *item)
+{
+	(void)arg;
+	(void)item;
+	return 0;
+}
 
 static void nulls(struct fz_run *run, const struct fz_rec *r)
 {
@@ -599,7 +458,7 @@ static void nulls(struct fz_run *run, const struct fz_rec *r)
 	struct ipcmap_value v = {.buf = NULL, .cap = 1};
 	struct ipcmap_stat s = {.struct_size = sizeof(s)};
 	size_t big = r->a & 2 ? SIZE_MAX - (r->d & 0xff) : 0;
-	set inv = E(IPCMAP_INVALID);
+	fz_set inv = E(IPCMAP_INVALID);
 	int rc = 0;
 
 	rc += ipcmap_get(m, NULL, 1, NULL, 0, NULL) != IPCMAP_INVALID;
@@ -615,7 +474,7 @@ static void nulls(struct fz_run *run, const struct fz_rec *r)
 	rc += ipcmap_entries(m, NULL) != IPCMAP_INVALID;
 	rc += ipcmap_stat(m, NULL) != IPCMAP_INVALID;
 	rc += ipcmap_tune(m, NULL) != IPCMAP_INVALID;
-	rc += ipcmap_scan(m, NULL, NULL, 0, 0, each_item, NULL) != IPCMAP_INVALID;
+	rc += ipcmap_scan(m, NULL, NULL, 0, 0, no_item, NULL) != IPCMAP_INVALID;
 	rc += ipcmap_snapshot_open(m, NULL, 0, NULL) != IPCMAP_INVALID;
 	rc += ipcmap_snapshot_get(NULL, "k", 1, NULL, NULL) != IPCMAP_INVALID;
 	rc += ipcmap_snapshot_list(m, NULL, NULL) != IPCMAP_INVALID;
@@ -626,15 +485,15 @@ static void nulls(struct fz_run *run, const struct fz_rec *r)
 		fz_broken("a call with nothing is not INVALID", rc);
 	/* lengths that no buffer has are refused before a byte is looked at */
 	if (m && !run->rdonly)
-		may(run, "put of SIZE_MAX", ipcmap_put(m, "k", 1, "", SIZE_MAX, NULL),
+		fz_may(run, "put of SIZE_MAX", ipcmap_put(m, "k", 1, "", SIZE_MAX, NULL),
 		    inv | E(IPCMAP_TOOBIG) | LOCKS);
 	/* where it would be compressed it is read first, and no buffer here has so many bytes */
 	if (run->way == FZ_SOUND && m && !run->rdonly && ipcmap_stat(m, &s) == 0 &&
 	    s.compress == IPCMAP_COMPRESS_OFF &&
 	    ipcmap_put(m, "k", 1, "", IPCMAP_VAL_MAX, NULL) == 0)
 		fz_broken("a value longer than the map was stored", 0);
-	look(ipcmap_strerror((int)r->d), strlen(ipcmap_strerror((int)r->d)));
-	look(ipcmap_errname((int)r->d), strlen(ipcmap_errname((int)r->d)));
+	fz_look(ipcmap_strerror((int)r->d), strlen(ipcmap_strerror((int)r->d)));
+	fz_look(ipcmap_errname((int)r->d), strlen(ipcmap_errname((int)r->d)));
 	ipcmap_interrupt(NULL);
 	ipcmap_close(NULL);
 	ipcmap_snapshot_close(NULL);
@@ -647,7 +506,7 @@ void fz_call(struct fz_run *run, const struct fz_rec *r)
 
 	switch (r->kind % FZ_KINDS) {
 	case FZ_GET ... FZ_ADD:
-		key = key_of(r, &len);
+		key = fz_key_of(run, r, &len);
 		if (r->kind % FZ_KINDS == FZ_PUT || r->kind % FZ_KINDS == FZ_PUTX)
 			put(run, r, key, len);
 		else if (r->kind % FZ_KINDS <= FZ_EXISTS || r->kind % FZ_KINDS == FZ_GET_TOUCH)
@@ -657,19 +516,29 @@ void fz_call(struct fz_run *run, const struct fz_rec *r)
 		free(key);
 		break;
 	case FZ_MGET:
-		mget(run, r);
-		break;
+	case FZ_MGET_CONSISTENT:
+	case FZ_COMMIT:
+	case FZ_SCAN:
 	case FZ_DEL_PREFIX:
-		del_prefix(run, r);
+		fz_many(run, r);
+		break;
+	case FZ_PREFIX:
+		prefix(run, r);
+		break;
+	case FZ_WATCH_OPEN ... FZ_WATCH_CLOSE:
+		fz_watch(run, r);
+		break;
+	case FZ_LEASE ... FZ_FILL:
+		fz_load_key(run, r);
+		break;
+	case FZ_REPAIR:
+		repair(run);
 		break;
 	case FZ_TUNE:
 		tune(run, r);
 		break;
 	case FZ_CLEAR:
-		may(run, "clear", ipcmap_clear(run->m), DELS & ~E(IPCMAP_NOTFOUND));
-		break;
-	case FZ_SCAN:
-		scan(run, r);
+		fz_may(run, "clear", ipcmap_clear(run->m), DELS & ~E(IPCMAP_NOTFOUND));
 		break;
 	case FZ_STAT:
 		stat_map(run);
@@ -683,15 +552,13 @@ void fz_call(struct fz_run *run, const struct fz_rec *r)
 	case FZ_INSPECT:
 		inspect(run);
 		break;
-	case FZ_PUBLISH:
-		publish(run, r);
-		break;
-	case FZ_SNAP_OPEN ... FZ_DROP:
-		snapshot(run, r);
+	case FZ_PUBLISH ... FZ_DROP:
+	case FZ_SNAP_WAIT ... FZ_SNAP_HOLDERS:
+		fz_snapshot(run, r);
 		break;
 	case FZ_INTERRUPT:
 		ipcmap_interrupt(run->m);
-		look(ipcmap_why(run->m), strlen(ipcmap_why(run->m)));
+		fz_look(ipcmap_why(run->m), strlen(ipcmap_why(run->m)));
 		break;
 	case FZ_CLOCK:
 		fz_clock_add(r->d);
@@ -712,6 +579,9 @@ void fz_tour(struct fz_run *run)
 {
 	static const struct fz_rec tour[] = {
 		{.kind = FZ_SNAP_LIST},
+		{.kind = FZ_SNAP_HOLDERS},
+		{.kind = FZ_WATCH_OPEN, .b = IPCMAP_WATCH_ALL},
+		{.kind = FZ_WATCH_OPEN, .a = 4, .b = IPCMAP_WATCH_KEY, .c = 7},
 		{.kind = FZ_SNAP_OPEN},
 		{.kind = FZ_SNAP_EACH},
 		{.kind = FZ_SNAP_GET, .b = 2},
@@ -733,7 +603,17 @@ void fz_tour(struct fz_run *run)
 		{.kind = FZ_PUT, .b = 6, .c = 210},
 		{.kind = FZ_PUT, .b = 7, .c = 211},
 		{.kind = FZ_TOUCH, .a = 0x10, .c = 12, .d = 12345},
+		{.kind = FZ_LEASE, .b = 7, .c = 213},
+		{.kind = FZ_LEASE_PUT, .b = 6},
+		{.kind = FZ_FILL, .b = 7, .c = 214},
+		{.kind = FZ_COMMIT, .a = 0x76, .b = 5, .c = 20, .d = 0xc0},
+		{.kind = FZ_MGET_CONSISTENT, .a = 20, .b = 7, .c = 20},
+		{.kind = FZ_WATCH_NEXT},
+		{.kind = FZ_WATCH_NEXT, .a = 4},
+		{.kind = FZ_WATCH_CLOSE},
 		{.kind = FZ_PUBLISH, .a = 3, .b = 7},
+		{.kind = FZ_SNAP_WAIT, .a = 0x80},
+		{.kind = FZ_SNAP_REFRESH},
 		{.kind = FZ_SNAP_EACH},
 		{.kind = FZ_ROLLBACK},
 		{.kind = FZ_CHECK},

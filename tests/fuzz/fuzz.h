@@ -69,7 +69,7 @@ enum fz_kind {
 	FZ_IMAGE,
 	FZ_ITEM,
 	FZ_LATER, /* the next change is made at the c-th crash point from now on */
-	FZ_CALLS, /* calls from here on: calls.c */
+	FZ_CALLS, /* calls from here on: calls.c and others */
 	FZ_GET = FZ_CALLS,
 	FZ_GETX,
 	FZ_GET_ALLOC,
@@ -103,7 +103,29 @@ enum fz_kind {
 	FZ_CLOCK,
 	FZ_RESERVE, /* the c-th reservation of memory from now on fails */
 	FZ_NULLS,
+	FZ_COMMIT,
+	FZ_MGET_CONSISTENT,
+	FZ_PREFIX,
+	FZ_WATCH_OPEN,
+	FZ_WATCH_NEXT,
+	FZ_WATCH_CLOSE,
+	FZ_LEASE,
+	FZ_LEASE_PUT,
+	FZ_LEASE_FAIL,
+	FZ_FILL,
+	FZ_SNAP_WAIT,
+	FZ_SNAP_REFRESH,
+	FZ_SNAP_HOLDERS,
+	FZ_REPAIR,
+	/* more changes: patch.c */
+	FZ_SHARD_WAITS,
+	FZ_WAITS,
+	FZ_WATCHER,
+	FZ_GRANT,
+	FZ_EVENT,
+	FZ_RECORD,
 	FZ_KINDS,
+	FZ_MORE = FZ_SHARD_WAITS,
 };
 
 /* ---- seeds.c ---- */
@@ -114,8 +136,8 @@ struct fz_seed {
 	const char *name;
 	unsigned char *bytes; /* FZ_LEN */
 	/* places of structures that are not found by number alone */
-	uint32_t *entries, *buckets, *blocks, *images, *items;
-	uint32_t n_entries, n_buckets, n_blocks, n_images, n_items;
+	uint32_t *entries, *buckets, *blocks, *images, *items, *events, *records;
+	uint32_t n_entries, n_buckets, n_blocks, n_images, n_items, n_events, n_records;
 };
 
 extern struct fz_seed fz_seeds[];
@@ -136,16 +158,21 @@ bool fz_is_patch(const struct fz_rec *r);
 void fz_patch(unsigned char *map, const struct fz_seed *seed, const struct fz_rec *r);
 void fz_patch_sum(unsigned char *map);
 
-/* ---- calls.c ---- */
+/* ---- calls*.c ---- */
 
 struct fz_run {
 	enum fz_way way;
 	const char *path;
 	unsigned char *map; /* the segment's file, mapped by us */
 	const struct fz_seed *seed;
-	struct ipcmap *m;
+	struct ipcmap *m;	 /* under a prefix, when depth is not 0 */
+	struct ipcmap *above[2]; /* what leads there */
+	unsigned depth;
 	bool rdonly;
 	struct ipcmap_snapshot *snap[3];
+	const char *table[3]; /* of each */
+	struct fz_watched *watched[2];
+	struct fz_leased *leased[4];
 	unsigned char *before; /* its bytes when a read-only attach began */
 	bool changed;	       /* ... and have we changed them since? */
 };

@@ -54,8 +54,8 @@ static struct fz_rec any_record(void)
 		.d = rnd(),
 	};
 
-	if (WAY == FZ_SOUND && r.kind < FZ_CALLS)
-		r.kind = (uint8_t)(FZ_CALLS + rnd() % (FZ_KINDS - FZ_CALLS));
+	if (WAY == FZ_SOUND && (r.kind < FZ_CALLS || fz_is_patch(&r)))
+		r.kind = (uint8_t)(FZ_CALLS + rnd() % (FZ_MORE - FZ_CALLS));
 	if (rnd() & 1)
 		r.d >>= rnd() & 63;
 	return r;

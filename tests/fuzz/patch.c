@@ -200,6 +200,44 @@ static const struct field image_fields[] = {
 
 static const struct field item_fields[] = {U32(0), U32(4), U64(8)};
 
+/* ---- groups, rings, leases ---- */
+
+static const struct field shard_waits_fields[] = {
+	F(fmt_shard, ring),	  F(fmt_shard, ring_head), F(fmt_shard, leases),
+	F(fmt_shard, group_word), F(fmt_shard, group),	   F(fmt_shard, version),
+};
+
+static const struct field waits_fields[] = {
+	F(fmt_waits, any),
+	F(fmt_waits, prefix_lens),
+};
+
+/* generation, groups */
+static const struct field watcher_fields[] = {U64(0), U32(0), U32(4)};
+
+static const struct field grant_fields[] = {
+	F(fmt_lease, hash),  F(fmt_lease, version), F(fmt_lease, until), F(fmt_lease, took),
+	F(fmt_lease, retry), F(fmt_lease, owner),   F(fmt_lease, grant), F(fmt_lease, bell),
+	F(fmt_lease, fails), F(fmt_lease, err),
+};
+
+/* version, op, cut; length, key's length, place; hash; key */
+static const struct field event_fields[] = {
+	U64(0), {6, 1}, {7, 1}, U32(8), {12, 2}, {14, 2}, U64(16), U64(24),
+};
+
+/* the head, the first two parts, what follows: the second part or a change, and more changes */
+static const struct field record_fields[] = {
+	F(fmt_group, magic), F(fmt_group, len), F(fmt_group, parts),
+	U64(16),	     U32(24),		U32(28),
+	U32(32),	     U64(40),		U32(48),
+	U32(52),	     U32(56),		U64(64),
+	U32(72),	     U32(76),		{80, 2},
+	{82, 1},	     {83, 1},		U64(88),
+	U32(96),	     U32(100),		U64(112),
+	U32(120),	     U32(124),
+};
+
 /* Structures of one kind: @n of them, at base + i * stride or at list[i]. */
 struct kind {
 	const struct field *fields;
@@ -229,6 +267,24 @@ static struct kind of_area(enum fz_kind kind, uint64_t area, uint64_t n)
 	default:
 		return (struct kind){FIELDS(pin_fields), pins, sizeof(struct fmt_pin), NULL, 4};
 	}
+}
+
+/* The waiting area, from @at on; a seed without one has none of these. */
+static struct kind of_waits(enum fz_kind kind, const struct fmt_header *h, uint64_t at)
+{
+	uint64_t tables = h->user[FMT_GEO_TABLES];
+	uint64_t words = at + sizeof(struct fmt_waits) + tables * FMT_BELLS_EACH * 4;
+	uint64_t end = at + fmt_waits_len(tables, h->n_owners, h->n_shards);
+	uint32_t n = h->n_shards * FMT_LEASES;
+
+	if (end > h->user_off + h->user_len)
+		return (struct kind){.n = 0};
+	if (kind == FZ_WAITS)
+		return (struct kind){FIELDS(waits_fields), at, 0, NULL, 1};
+	if (kind == FZ_WATCHER)
+		return (struct kind){FIELDS(watcher_fields), words, 8, NULL, h->n_owners};
+	return (struct kind){FIELDS(grant_fields), end - n * sizeof(struct fmt_lease),
+			     sizeof(struct fmt_lease), NULL, n};
 }
 
 static struct kind kind_of(const struct fz_seed *seed, const struct fz_rec *r)
@@ -279,6 +335,18 @@ static struct kind kind_of(const struct fz_seed *seed, const struct fz_rec *r)
 		return (struct kind){FIELDS(block_fields), 0, 0, seed->blocks, seed->n_blocks};
 	case FZ_IMAGE:
 		return (struct kind){FIELDS(image_fields), 0, 0, seed->images, seed->n_images};
+	case FZ_SHARD_WAITS:
+		return (struct kind){FIELDS(shard_waits_fields), shards, FMT_SHARD_LEN, NULL,
+				     h->n_shards};
+	case FZ_WAITS ... FZ_GRANT:
+		return of_waits(r->kind % FZ_KINDS, h,
+				align_up(area + fmt_area_len(h->user[FMT_GEO_TABLES]) -
+						 h->user_off, 64) + h->user_off);
+	case FZ_EVENT:
+		return (struct kind){FIELDS(event_fields), 0, 0, seed->events, seed->n_events};
+	case FZ_RECORD:
+		return (struct kind){FIELDS(record_fields), 0, 0, seed->records,
+				     seed->n_records};
 	case FZ_ITEM:
 		return (struct kind){FIELDS(item_fields), 0, 0, seed->items, seed->n_items};
 	default:
@@ -361,6 +429,8 @@ static uint64_t edge(const struct fz_seed *seed, uint64_t d)
 		fmt_word(FMT_LARGE, 0, 1),
 		fmt_word(FMT_LARGE, FMT_WHO_SNAP, 1),
 		fmt_word(FMT_RESERVED, 0, 1),
+		fmt_word(FMT_RESERVED, 1, 1),
+		fmt_word(FMT_LARGE, FMT_WHO_GROUP, 1),
 		fmt_word(7, 5, 1),
 	};
 
@@ -369,7 +439,9 @@ static uint64_t edge(const struct fz_seed *seed, uint64_t d)
 
 bool fz_is_patch(const struct fz_rec *r)
 {
-	return r->kind % FZ_KINDS < FZ_LATER;
+	unsigned kind = r->kind % FZ_KINDS;
+
+	return kind < FZ_LATER || kind >= FZ_MORE;
 }
 
 void fz_patch(unsigned char *map, const struct fz_seed *seed, const struct fz_rec *r)

@@ -2,7 +2,7 @@
 /*
  * script.c - run one input: reset the file, make the changes and the calls, look at the end
  */
-#include "fuzz.h"
+#include "calls.h"
 
 #include "atomic.h"
 #include "crash.h"
@@ -178,7 +178,7 @@ static void *scribble(void *arg)
 			r.a = (uint8_t)((r.a & 31) | 4 << 5);
 			r.d = x >> 8;
 		}
-		if (r.kind % FZ_KINDS < FZ_LATER)
+		if (fz_is_patch(&r))
 			fz_patch(map, s->seed, &r);
 		if (i % 16 == 0)
 			sched_yield();
@@ -205,7 +205,9 @@ static void run_records(struct fz_run *run, const struct fz_head *h, const struc
 		const struct fz_rec *r = &recs[i];
 		unsigned kind = r->kind % FZ_KINDS;
 
-		if (kind < FZ_LATER && run->way == FZ_HOSTILE) {
+		if (fz_is_patch(r)) {
+			if (run->way != FZ_HOSTILE)
+				continue;
 			fz_patch(map, run->seed, r);
 			run->changed = true;
 		} else if (kind == FZ_LATER && i + 1 < n && fz_is_patch(r + 1) &&
@@ -273,6 +275,7 @@ void fz_script(const void *bytes, size_t len, enum fz_way way)
 	set_later(&run, NULL, 0);
 	if (run.m)
 		fz_detach(&run);
+	fz_leases_forget(&run);
 	if (s.n) {
 		im_store32_rel(&s.stop, 1);
 		pthread_join(s.thread, NULL);

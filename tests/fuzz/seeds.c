@@ -4,8 +4,10 @@
  *
  * All have the same geometry: 2 shards, 3 owners, 4 snapshot tables, extents of 4 KiB. The
  * seed of the hash and the clock are fixed, so a script does the same in every process. One is
- * empty, one has entries of each kind, one is full; the others were left by a process killed
- * at a crash point, which release builds do not have: there they are like the second.
+ * empty, and has no waiting area, as those of before there was one; one has entries of each
+ * kind, one is full; one has the rings of a watcher that was killed, leases granted and failed,
+ * and a packed snapshot version. The others were left by a process killed at a crash point,
+ * which release builds do not have: there they are like the second.
  */
 #include "fuzz.h"
 
@@ -52,7 +54,7 @@ static int build(struct im_seg *seg)
 	return 0;
 }
 
-static bool make_empty(const char *path)
+static bool make_empty(const char *path, bool waits)
 {
 	struct im_seg_create how = {
 		.limit = LIMIT,
@@ -75,6 +77,9 @@ static bool make_empty(const char *path)
 	int rc;
 
 	how.user_len = how.user_geo[FMT_GEO_SNAP_OFF] + fmt_area_len(TABLES);
+	if (waits)
+		how.user_len = align_up(how.user_len, 64) +
+			       fmt_waits_len(TABLES, how.n_owners, SHARDS);
 	unlink(path);
 	rc = im_seg_create(path, &how, &why, &seg);
 	if (rc < 0) {
@@ -170,12 +175,109 @@ static int fill_up(struct ipcmap *m)
 	return r == IPCMAP_LIMIT ? 0 : -EIO;
 }
 
+/* ---- left by killed processes ---- */
+
+/*
+ * Rings that went round, leases, one load that failed. What is open stays open: the process
+ * is to die.
+ */
+static int wait_and_load(struct ipcmap *m)
+{
+	struct ipcmap_value v = {0};
+	struct ipcmap_watch *w;
+	struct ipcmap_lease l;
+	int r = 0;
+
+	r |= publish(m, "v", 1, 20000) | publish(m, "v", 1, 20000);
+	r |= ipcmap_watch_open(m, NULL, 0, IPCMAP_WATCH_ALL, &w);
+	r |= ipcmap_watch_open(m, "k1", 2, IPCMAP_WATCH_PREFIX, &w);
+	for (uint32_t i = 0; i < 300; i++)
+		r |= put(m, i % 100, 20, 0);
+	for (uint32_t i = 300; i < 306; i++) {
+		size_t len;
+		const void *key = fz_key(i, &len);
+
+		r |= ipcmap_lease(m, key, len, NULL, &l, &v) != IPCMAP_LEAD;
+	}
+	r |= ipcmap_lease_fail(m, "k305", 4, &l, NULL, -EIO);
+	return r;
+}
+
+/* How the process of @work ended: by a kill? */
+static bool is_killed(struct fz_seed *s, const char *path, void (*work)(struct ipcmap *m))
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct ipcmap *m;
+
+		if (ipcmap_open(path, NULL, &m) == 0)
+			work(m);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		return true;
+	fprintf(stderr, "seeds: %s was not met\n", s->name);
+	return false;
+}
+
+static void work_watched(struct ipcmap *m)
+{
+	int r = wait_and_load(m);
+
+	if (r == 0)
+		raise(SIGKILL);
+	fprintf(stderr, "seeds: %#x\n", (unsigned)r);
+}
+
 #if defined(IM_CHECK) && IM_CHECK
-/* All that writes, till it meets the point to die at. */
-static int work(struct ipcmap *m)
+static const char *die_at;
+
+static void die(const char *name)
+{
+	if (strcmp(name, die_at) == 0)
+		raise(SIGKILL);
+}
+
+static int commit_some(struct ipcmap *m)
+{
+	static const char *const keys[] = {"k2", "k300", "k14", "k400", "k25", "k401"};
+	struct ipcmap_change c[6];
+
+	memset(c, 0, sizeof(c));
+	for (unsigned i = 0; i < 6; i++) {
+		c[i].key = keys[i];
+		c[i].key_len = strlen(keys[i]);
+		c[i].val = bulk;
+		c[i].val_len = i * 40;
+		c[i].flags = i == 4 ? IPCMAP_CHANGE_DEL : 0;
+		c[i].val_len = i == 4 ? 0 : c[i].val_len;
+	}
+	return ipcmap_commit(m, c, 6, 0);
+}
+
+/* What waits, loads and commits, till it meets the point to die at. */
+static void work_waits(struct ipcmap *m)
+{
+	struct ipcmap_value v = {0};
+	struct ipcmap_lease l;
+
+	if (wait_and_load(m))
+		return;
+	im_crash_hook = die;
+	ipcmap_lease(m, "k310", 4, NULL, &l, &v);
+	put(m, 300, 10, 0);
+	commit_some(m);
+}
+
+/* All else that writes. */
+static void work(struct ipcmap *m)
 {
 	struct ipcmap_snapshot *s;
 
+	im_crash_hook = die;
 	ipcmap_del(m, "k3", 2);
 	ipcmap_del(m, "k5", 2);
 	for (uint32_t i = 0; i < 20; i++) {
@@ -190,42 +292,19 @@ static int work(struct ipcmap *m)
 			ipcmap_compact(m, NULL, NULL);
 		}
 	}
-	return 0;
 }
 
-static const char *die_at;
-
-static void die(const char *name)
+static bool work_killed(struct fz_seed *s, const char *path, bool waits)
 {
-	if (strcmp(name, die_at) == 0)
-		raise(SIGKILL);
-}
-
-static bool work_killed(const char *path, const char *point)
-{
-	struct ipcmap *m;
-	int status = 0;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		if (ipcmap_open(path, NULL, &m) == 0) {
-			die_at = point;
-			im_crash_hook = die;
-			work(m);
-		}
-		_exit(0);
-	}
-	waitpid(pid, &status, 0);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		return true;
-	fprintf(stderr, "seeds: %s was not met\n", point);
-	return false;
+	die_at = s->name;
+	return is_killed(s, path, waits ? work_waits : work);
 }
 #else
-static bool work_killed(const char *path, const char *point)
+static bool work_killed(struct fz_seed *s, const char *path, bool waits)
 {
+	(void)s;
 	(void)path;
-	(void)point;
+	(void)waits;
 	return true;
 }
 #endif
@@ -236,7 +315,11 @@ struct fz_seed fz_seeds[] = {
 	{.name = "space.word"},	    {.name = "space.filled"},	{.name = "split.copied"},
 	{.name = "clean.swung"},    {.name = "compact.copied"}, {.name = "merge.published"},
 	{.name = "snapshot.ready"}, {.name = "keep.leaving"},	{.name = "room.released"},
+	{.name = "watched"},	    {.name = "event.bytes"},	{.name = "lease.granted"},
+	{.name = "lease.voided"},   {.name = "commit.named"},	{.name = "commit.done"},
+	{.name = "group.stored"},   {.name = "group.ended"},
 };
+enum { EMPTY, ENTRIES, FULL, KILLED, WATCHED = 15 };
 const unsigned fz_n_seeds = sizeof(fz_seeds) / sizeof(fz_seeds[0]);
 
 /* ---- where things lie ---- */
@@ -287,6 +370,33 @@ static void find_image(struct fz_seed *s, uint64_t at)
 	}
 }
 
+/* Those that ring_head can lead to. */
+static void find_events(struct fz_seed *s, const struct fmt_header *h, const struct fmt_shard *x)
+{
+	uint64_t len = UINT64_C(1) << h->extent_shift;
+	uint64_t ring = h->extent_off + (x->ring - 1) * len;
+
+	if (!x->ring)
+		return;
+	for (uint64_t at = x->ring_head - min_u64(len, x->ring_head); at < x->ring_head;
+	     at += 8) {
+		uint64_t off = at & (len - 1), sizes;
+
+		memcpy(&sizes, s->bytes + ring + ((off + 8) & (len - 1)), sizeof(sizes));
+		if (sizes >> 48 == (at >> 3 & 0xffff) && (uint32_t)sizes < 200)
+			add(&s->events, &s->n_events, ring + off);
+	}
+}
+
+static void find_record(struct fz_seed *s, uint64_t at)
+{
+	uint64_t magic;
+
+	memcpy(&magic, s->bytes + at, sizeof(magic));
+	if (magic == FMT_GROUP_MAGIC)
+		add(&s->records, &s->n_records, at);
+}
+
 static void find(struct fz_seed *s)
 {
 	const struct fmt_header *h = (const void *)s->bytes;
@@ -302,10 +412,13 @@ static void find(struct fz_seed *s)
 				add(&s->buckets, &s->n_buckets, at + 64 * k);
 		if (fmt_word_state(x->word) == FMT_LARGE)
 			find_image(s, at);
+		find_record(s, at);
 		/* the first of a packed large value begins with its raw length */
 		if (fmt_word_state(x->word) == FMT_LARGE)
 			add(&s->blocks, &s->n_blocks, at);
 	}
+	for (uint32_t i = 0; i < h->n_shards; i++)
+		find_events(s, h, (const void *)(s->bytes + h->user_off + i * FMT_SHARD_LEN));
 }
 
 /* ---- all ---- */
@@ -340,13 +453,13 @@ static bool make(struct fz_seed *s, unsigned i, const char *path)
 	int r = 0;
 
 	make_bulk();
-	if (!make_empty(path))
+	if (!make_empty(path, i != EMPTY))
 		return false;
-	if (i > 0) {
+	if (i != EMPTY) {
 		r = ipcmap_open(path, NULL, &m);
 		if (r == 0) {
 			r = fill(m);
-			if (i == 2 && r == 0)
+			if (i == FULL && r == 0)
 				r = fill_up(m);
 			if (r == 0)
 				r = ipcmap_check(m, NULL, NULL);
@@ -355,7 +468,11 @@ static bool make(struct fz_seed *s, unsigned i, const char *path)
 	}
 	if (r)
 		fprintf(stderr, "seeds: %s: %d\n", s->name, r);
-	return r == 0 && (i < 3 || work_killed(path, s->name)) && keep(s, path);
+	if (r == 0 && i == WATCHED)
+		r = !is_killed(s, path, work_watched);
+	else if (r == 0 && i >= KILLED)
+		r = !work_killed(s, path, i > WATCHED);
+	return r == 0 && keep(s, path);
 }
 
 bool fz_seeds_make(const char *path)
@@ -377,6 +494,8 @@ void fz_seeds_free(void)
 		free(s->blocks);
 		free(s->images);
 		free(s->items);
+		free(s->events);
+		free(s->records);
 		*s = (struct fz_seed){.name = s->name};
 	}
 }

@@ -6,9 +6,9 @@
 
 Each file in files/ is unpacked as the map NAME and checked; what the tool says is compared with
 the text beside it. A broken one is repaired, in each way, and what is there then is compared too.
-Of the sound ones, and of all that were repaired, compare.py has segment.py and the tool tell the
-same. WORD takes those whose names have it. --update writes the texts anew, to be read before they
-are committed.
+segment.py has to find something in the same files. Of the sound ones, and of all that were
+repaired, compare.py has it and the tool tell the same. WORD takes those whose names have it.
+--update writes the texts anew, to be read before they are committed.
 
 A later version of the format may refuse all of these files; then it has to say so by their version.
 """
@@ -24,6 +24,7 @@ import sys
 from contextlib import redirect_stdout
 
 import compare
+import segment
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'files')
 PAGE = 4096
@@ -99,6 +100,15 @@ class Runner:
             for line in text.getvalue().splitlines():
                 self.say(line)
 
+    def read(self, rc):
+        """Does segment.py find something if and only if check does?"""
+        try:
+            found = segment.Segment(self.path).findings
+        except segment.Broken as e:
+            found = [str(e)]
+        if bool(found) != bool(rc):
+            self.say('segment.py does not agree: ' + (found[0] if found else 'it finds nothing'))
+
     def repair(self, data, *args):
         self.unpack(data)
         rc, _ = self.show('repair', *args)
@@ -119,6 +129,10 @@ class Runner:
             return None
         if rc == 0:
             self.content()
+            self.compare()
+        self.unpack(data)
+        self.read(rc)
+        if rc == 0:     # now with what its writer left to be done
             self.compare()
         if not name.startswith('broken-'):
             self.show('repair')

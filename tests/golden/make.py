@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 import segment
 from xxh3 import xxh3_64
@@ -128,6 +129,9 @@ class Poke:
 
     def extent_of(self, at):
         return (at - self.seg.h.extent_off) // self.seg.len
+
+    def shard_of(self, key):
+        return xxh3_64(key, self.seg.h.hash_seed) >> 65 - self.seg.h.n_shards.bit_length()
 
     def line(self, ext):
         return self.seg.word_at(ext)
@@ -250,7 +254,62 @@ def armed(m, name):
     raise SystemExit('armed: no put with one list')
 
 
-SOUND = (empty, small, shards, splits, cleaned, full, cleared, compacted, armed)
+def watched(m, name):
+    """The rings of a watcher that was killed; one of them went round."""
+    m.create(name, '--shards', '2')
+    with subprocess.Popen([m.tool, 'watch', m.path(name)], stdout=subprocess.DEVNULL) as watcher:
+        while not all(s.ring for s in segment.Segment(m.path(name)).shards):
+            time.sleep(0.01)
+        m.load(name, range(100), 10)
+        m.run('del', name, 'key 7', 'key 8')
+        m.load(name, range(50, 220), 10)
+        watcher.kill()
+
+
+def leased(m, name):
+    """Leases of dead owners, and what is left of loads that failed and ended well."""
+    m.create(name, '--shards', '2')
+    m.load(name, range(10), 10)
+    for key in 'abcd':
+        subprocess.run([m.tool, 'fill', m.path(name), key, '--', 'sh', '-c', 'kill -9 $PPID'],
+                       check=False, stderr=subprocess.DEVNULL)
+    subprocess.run([m.tool, 'fill', m.path(name), 'failed', '--', 'false'], check=False,
+                   stderr=subprocess.DEVNULL)
+    subprocess.run([m.tool, 'fill', m.path(name), 'loaded', '--', 'echo', 'value'], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def grouped(m, name):
+    """Killed between the commit of a group over two shards and the first change of it."""
+    m.create(name, '--shards', '2')
+    m.load(name, range(30), 10)
+    with Poke(m.path(name)) as p:
+        keys = [[k for i, _, k, _ in p.seg.entries if i == shard] for shard in range(2)]
+        new = [next(k for k in (b'new %d' % n for n in range(99)) if p.shard_of(k) == shard)
+               for shard in range(2)]
+        parts, changes, off = b'', b'', 16 + 2 * 24
+        for i in range(2):
+            parts += struct.pack('<QIIII', p.seg.shards[i].version, i, 3, off + len(changes), 0)
+            for n, key in enumerate((keys[i][0], keys[i][1], new[i])):
+                value = b'' if n == 1 else b'of the group'
+                change = struct.pack('<QIIHBBI', segment.FOREVER, len(value), len(key), 0, n,
+                                     n == 1, 0) + key + value
+                changes += change + bytes(-len(change) % 8)
+        ext = p.seg.space.fresh
+        p.put(SPACE + 8, 'I', p.seg.space.used + 1)
+        p.put(SPACE + 12, 'I', ext + 1)
+        word = segment.LARGE | segment.OF_GROUP << 4 | 1 << 16
+        p.put(p.line(ext), 'QIIII', word, NONE, 0, 0, 1)
+        p.put(p.seg.h.extent_off + ext * p.seg.len, f'QII{len(parts)}s{len(changes)}s',
+              segment.GROUP_MAGIC, off + len(changes), 2, parts, changes)
+        gen = p.get(p.seg.h.owner_off, 'I')
+        for i in range(2):
+            p.put(p.shard(i) + 336, 'QI', word, ext + 1)
+            p.put(p.shard(i) + 64, 'I', 1 | gen << 10)
+
+
+SOUND = (empty, small, shards, splits, cleaned, full, cleared, compacted, armed, watched, leased,
+         grouped)
 
 
 # ---- broken ones: name, of which sound one, what ----
@@ -328,7 +387,71 @@ def image(version):
     return change
 
 
+def ring(value):
+    return lambda p: p.put(p.shard() + 80, 'I', value(p))
+
+
+def leases(p):
+    """Where those that are granted lie, by shard."""
+    at = [[p.seg.leases_at(i) + 64 * n for n in range(16)] for i in range(2)]
+    return [[x for x in of if p.get(x + 40, 'I')] for of in at]
+
+
+def lease(change):
+    """A change of a lease that is granted; there is one at least."""
+    def do(p):
+        i = 0 if leases(p)[0] else 1
+        change(p, i, leases(p)[i][0])
+    return do
+
+
+def lease_twice(p, i, at):
+    other = next(x for x in range(p.seg.leases_at(i), at + 1024, 64) if x != at)
+    p.put(other, '64s', p.raw(at, 64))
+
+
+def record(off, form, value):
+    """A number in the record of the group."""
+    def change(p):
+        ext = p.get(p.shard() + 344, 'I') - 1
+        p.put(p.seg.h.extent_off + ext * p.seg.len + off, form, value)
+    return change
+
+
+def names(first, second, locked):
+    """Which shards name the group, and whether their locks are taken."""
+    def change(p):
+        for i, yes in enumerate((first, second)):
+            if not yes:
+                p.put(p.shard(i) + 336, 'QI', 0, 0)
+            if not locked:
+                p.put(p.shard(i) + 64, 'I', 0)
+    return change
+
+
 BROKEN = (
+    ('ring-shared', watched, ring(lambda p: p.seg.shards[0].first + 1)),
+    ('ring-free', watched, ring(lambda p: p.seg.space.fresh + 1)),
+    ('ring-foreign', watched, ring(lambda p: p.seg.shards[1].ring)),
+    ('ring-outside', watched, ring(lambda p: NONE)),
+    ('ring-lost', watched, ring(lambda p: 0)),
+    ('ring-head', watched, lambda p: p.add(p.shard() + 88, 'Q', 4)),
+    ('events', watched, lambda p: p.put(
+        p.seg.h.extent_off + (p.seg.shards[0].ring - 1) * p.seg.len, '4096s', b'x' * 4096)),
+    ('lease-foreign', leased, lease(lambda p, i, at: p.put(at + 7, 'B', p.get(at + 7, 'B') ^ 128))),
+    ('lease-twice', leased, lease(lease_twice)),
+    ('lease-version', leased, lease(lambda p, i, at: p.put(at + 8, 'Q', 1 << 40))),
+    ('lease-unsaid', leased, lease(lambda p, i, at: p.put(p.shard(i) + 112, 'I', 0))),
+    ('group-magic', grouped, record(0, 'Q', 1)),
+    ('group-parts', grouped, record(12, 'I', 1 << 20)),
+    ('group-shard', grouped, record(16 + 8, 'I', 9)),
+    ('group-version', grouped, record(16, 'Q', 1 << 30)),
+    ('group-offset', grouped, record(16 + 16, 'I', 4092)),
+    ('group-key', grouped, record(64 + 12, 'I', 5000)),
+    ('group-left', grouped, names(True, True, False)),
+    ('group-lost', grouped, names(False, False, False)),
+    ('group-second', grouped, names(False, True, False)),
+    ('group-uncommitted', grouped, lambda p: p.add(p.shard() + 336, 'Q', 1 << 16)),
     ('magic', small, header(0, 'Q', 0x0a1a70616d637068)),
     ('magic-zero', small, header(0, 'Q', 0)),
     ('byte-order', small, header(8, 'I', 0x04030201)),

@@ -200,6 +200,8 @@ stat_is 'watched' '"watchers":1' '"ring_len":8192' '"events":62' '"gaps":0'
 { kill -KILL $!; wait $!; } 2>/dev/null || :
 agree 'killed watcher'
 stat_is 'killed watcher' '"watchers":0' '"watched":2'
+broken ring 1
+broken ring-head 1
 # one that was stopped while its rings turned
 "$tool" watch "$name" --prefix ke >"$tmp/watch" &
 watcher=$!

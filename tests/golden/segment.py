@@ -30,7 +30,7 @@ NONE = (1 << 32) - 1
 FOREVER = (1 << 64) - 1
 FREE, PRIVATE, PIECE, RESERVED, LOG, INDEX, LARGE, PARKED = range(8)
 STATES = ('free', 'private', 'piece', 'reserved', 'log', 'index', 'large', 'parked', 'other')
-OF_SNAPSHOT = 4095
+OF_SNAPSHOT, OF_GROUP = 4095, 4094
 TTL, IS_LARGE, FARKEY, PACKED = 1, 2, 4, 8
 SHARD_LEN, DIR_REF, BUCKET, SLOTS = 640, 4, 64, 11
 HEAD_LEN, TABLE_LEN, VERSION_LEN, PIN_LEN = 320, 128, 64, 16
@@ -38,6 +38,7 @@ N_VERSIONS, N_PINS = 12, 16     # for each snapshot table
 N_BELLS = 16                    # for each snapshot table
 N_LEASES, LEASE_LEN = 16, 64    # for each shard
 IMAGE_MAGIC = 0x0a1a70616e737069
+GROUP_MAGIC = 0x0a1a707267706d69
 
 
 class Broken(Exception):
@@ -113,7 +114,10 @@ SHARD = fields('0 geometry 8', '8 reclaim_seq 8', '16 floor 8', '64 lock', '72 t
                '192 ovf_first', '196 ovf_pos', '200 ovf_free', '204 n_ovf_ext', '208 n_ovf 8',
                '216 free_word 8', '224 free_first', '228 free_last', '232 free_n', '236 unsplit',
                '240 uncompact', '244 image', '260 n_ahead', '296 cleaned 8', '304 expired 8',
-               '320 tail 8', '348 parked', '352 parked_n', '384 seq 8', '392 n_stores')
+               '320 tail 8', '336 group_word 8', '344 group', '348 parked', '352 parked_n',
+               '384 seq 8', '392 n_stores')
+PART = fields('0 version 8', '8 shard', '12 n', '16 off')
+CHANGE = fields('0 expiry 8', '8 val_len', '12 key_len')
 LEASE = fields('0 hash 8', '8 version 8', '16 until 8', '32 retry 8', '40 owner', '44 grant',
                '48 bell', '52 fails')
 VERSION = fields('0 version 8', '8 word 8', '16 len 8', '24 time 8', '32 first', '36 last', '40 n',
@@ -658,14 +662,67 @@ class Segment:
     # ---- groups ----
 
     def check_groups(self):
-        """The first shard of a group has its record."""
-        for i in range(self.h.n_shards):
-            word, group = self.f.get('QI', self.shard_at(i) + 336)
-            if not group or self.f.u64(self.word_at(group - 1)) != word:
+        """Who names a record; what a successor of a dead writer would store."""
+        named = set()
+        for i, s in enumerate(self.shards):
+            if not s.group:
                 continue
-            at = self.h.extent_off + (group - 1) * self.len
-            if self.f.u32(at + 24) == i:
-                self.use(group - 1, f'record of a group of shard {i}', LARGE, 4094)
+            e, x = s.group - 1, self.extent(s.group - 1)
+            committed = x.word == s.group_word and (x.state, x.who) == (LARGE, OF_GROUP)
+            if not committed:
+                if not s.lock:
+                    self.say(f'shard {i} names a group that is none')
+                continue
+            at = self.h.extent_off + e * self.len
+            parts = self.read_group(at)
+            if parts[0].shard == i:
+                named.add(e)
+                self.use(e, f'record of a group of shard {i}')
+            elif not s.lock:
+                self.say(f'shard {i} names a group that is not its own')
+            if s.lock:
+                self.armed = True
+                self.finish_group(i, at, next((p for p in parts if p.shard == i), None))
+        for e, x in enumerate(self.extents[:self.space.fresh]):
+            if (x.state, x.who) == (LARGE, OF_GROUP) and e not in named and \
+               not any(s.free_n and s.free_first == e for s in self.shards):
+                self.say(f'extent {e}: a record that no shard names')
+
+    def read_group(self, at):
+        magic, length, n = self.f.get('QII', at)
+        if magic != GROUP_MAGIC or not 0 < n <= (self.len - 16) // 24 or length > self.len:
+            raise Broken(f'no record of a group at {at}')
+        parts = [Part(self.f, at + 16 + 24 * k, PART) for k in range(n)]
+        if any(p.shard >= self.h.n_shards for p in parts):
+            raise Broken(f'the record at {at} has a part of a shard that there is not')
+        return parts
+
+    def finish_group(self, i, at, part):
+        """The changes of shard i that were not stored, as they will be."""
+        if part is None:
+            raise Broken(f'shard {i} has no part in the group that it names')
+        off, end, version = at + part.off, at + self.len, self.shards[i].version
+        for k in range(part.n):
+            c = Part(self.f, off, CHANGE)
+            c.flags, c.type, c.deleted = self.f.get('HBB', off + 16)
+            if not c.key_len or off + 24 + c.key_len + c.val_len > end or c.flags & ~PACKED:
+                raise Broken(f'the change of a group at {off}')
+            key = self.f.bytes(off + 24, c.key_len)
+            value = self.f.bytes(off + 24 + c.key_len, c.val_len)
+            off += self.align(24 + c.key_len + c.val_len, 8)
+            if version > part.version + k:
+                continue
+            if version < part.version + k:
+                raise Broken(f'a change of shard {i} has version {part.version + k}, '
+                             f'the next is {version}')
+            version += 1
+            self.entries = [x for x in self.entries if x[2] != key]
+            if c.deleted:
+                continue
+            c.version = version - 1
+            c.flags |= TTL if c.expiry != FOREVER else 0
+            self.entries.append((i, c, key, unpack(value, self.f.end) if c.flags & PACKED
+                                 else value))
 
     # ---- snapshots ----
 

@@ -3,16 +3,21 @@
  * callers.c - the processes of the linearizability test: workers, filler, compactor
  *
  * A call is chosen at random, noted, stamped, made, and stamped again. Values prove themselves
- * (load.h); each put stores another one, whose number says who stored it.
+ * (load.h); each put stores another one, whose number says who stored it. The watcher is in
+ * watcher.c.
  */
 #include "callers.h"
 
 #include "crash.h"
 #include "map.h"
+#include "os.h"
 
 #include <sched.h>
 #include <signal.h>
 
+#define HOUR UINT64_C(3600000000000)
+#define BRIEF_NS UINT64_C(20000000) /* the shortest life */
+#define TURN 24u /* so many calls to a turn of the clock by that, about */
 #define HOVER 20000u /* the filler's writes at the limit before it deletes all its keys */
 #define WRITER_SHIFT 32 /* a value: number of the process that stored it | which of its own */
 
@@ -20,6 +25,27 @@ struct shared *sh;
 const char *callers_map;
 
 static unsigned char val_buf[LOAD_CAP], equal_buf[LOAD_CAP], got_buf[LOAD_CAP];
+
+/* ---- the clock ---- */
+
+static struct im_os turned_os;
+
+static uint64_t turned_coarse(void)
+{
+	return im_load_acq(&sh->clock);
+}
+
+void callers_clock_on(void)
+{
+	turned_os = im_os_real;
+	turned_os.coarse = turned_coarse;
+	im_os = &turned_os;
+}
+
+void callers_clock_off(void)
+{
+	im_os = &im_os_real;
+}
 
 /* ---- keys and values ---- */
 
@@ -30,9 +56,9 @@ bool is_counter(uint32_t k)
 
 size_t callers_key(uint32_t k, unsigned char *key)
 {
-	size_t n = (size_t)sprintf((char *)key, "linear-%u", k);
+	size_t n = (size_t)sprintf((char *)key, k == LONG ? "long-%u" : WATCHED_PREFIX "%u", k);
 
-	if (k != VALUES - 1)
+	if (k != LONG)
 		return n;
 	memset(key + n, 'k', LONG_KEY - n);
 	return LONG_KEY;
@@ -142,6 +168,8 @@ static void read_key(struct worker *w, struct lin_op *o, const void *key, size_t
 	struct ipcmap_mget item = {.key = key, .key_len = key_len, .value = v};
 	uint64_t how = load_random(&w->x) % 6;
 
+	if (how == 2 && o->key == BRIEF)
+		how = 1; /* it would live on */
 	o->kind = how == 4 ? LIN_EXISTS : LIN_GET;
 	begin(o);
 	if (how == 0) {
@@ -149,7 +177,7 @@ static void read_key(struct worker *w, struct lin_op *o, const void *key, size_t
 	} else if (how == 1) {
 		o->rc = ipcmap_getx(w->m, key, key_len, &v);
 	} else if (how == 2) {
-		o->rc = ipcmap_get_touch(w->m, key, key_len, UINT64_C(3600000000000), &v);
+		o->rc = ipcmap_get_touch(w->m, key, key_len, 24 * HOUR, &v);
 	} else if (how == 3) {
 		ipcmap_mget(w->m, &item, 1);
 		o->rc = item.rc;
@@ -167,7 +195,6 @@ static void read_key(struct worker *w, struct lin_op *o, const void *key, size_t
 		o->out_version = v.version;
 	}
 }
-
 
 static size_t beside_key(unsigned me, unsigned i, char *key)
 {
@@ -214,6 +241,7 @@ static void store_key(struct worker *w, struct lin_op *o, const void *key, size_
 	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
 	struct ipcmap_value v = {.buf = got_buf, .cap = sizeof(got_buf)};
 	bool wants_old = load_random(&w->x) % 2;
+	uint8_t brief = 0;
 	size_t len;
 
 	o->kind = LIN_PUT;
@@ -223,7 +251,12 @@ static void store_key(struct worker *w, struct lin_op *o, const void *key, size_
 	len = make_value(o->key, o->val, val_buf);
 	choose_condition(w, o, &how);
 	if (load_random(&w->x) % 4 == 0)
-		how.ttl_ns = UINT64_C(3600000000000);
+		how.ttl_ns = 24 * HOUR;
+	if (o->key == BRIEF) {
+		how.ttl_ns = BRIEF_NS;
+		brief = LIN_BRIEF;
+	}
+	o->shown = brief;
 	begin(o);
 	if (o->cond != IPCMAP_IF_EQUAL && key_len + len <= GROUP_LEN &&
 	    load_random(&w->x) % 4 == 0) {
@@ -236,6 +269,7 @@ static void store_key(struct worker *w, struct lin_op *o, const void *key, size_
 		o->rc = ipcmap_put(w->m, key, key_len, val_buf, len, &how);
 	if (wants_old && (o->rc == 0 || o->rc == IPCMAP_EXISTS || o->rc == IPCMAP_MISMATCH))
 		callers_show(o, &v);
+	o->shown |= brief;
 }
 
 static void remove_key(struct worker *w, struct lin_op *o, const void *key, size_t key_len)
@@ -246,6 +280,7 @@ static void remove_key(struct worker *w, struct lin_op *o, const void *key, size
 
 	o->kind = LIN_DEL;
 	if (which == 3 && key_len <= GROUP_LEN) {
+		o->shown = LIN_KEEPS; /* a group whose condition is not met changes nothing */
 		begin(o);
 		o->rc = change_in_group(w, o, key, key_len, 0, &how);
 		return;
@@ -267,9 +302,13 @@ static void touch_key(struct worker *w, struct lin_op *o, const void *key, size_
 {
 	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
 
+	if (o->key == BRIEF) { /* it would live on */
+		read_key(w, o, key, key_len);
+		return;
+	}
 	o->kind = LIN_TOUCH;
 	choose_condition(w, o, &how);
-	how.ttl_ns = load_random(&w->x) % 2 ? IPCMAP_TTL_NONE : UINT64_C(7200000000000);
+	how.ttl_ns = load_random(&w->x) % 2 ? IPCMAP_TTL_NONE : 48 * HOUR;
 	begin(o);
 	o->rc = ipcmap_touch(w->m, key, key_len, &how);
 }
@@ -288,6 +327,87 @@ static void add_key(struct worker *w, struct lin_op *o, const void *key, size_t 
 	}
 }
 
+/* ---- loading ---- */
+
+/* The value, one that has expired, or a lease. */
+static void ask_for_lease(struct worker *w, struct lin_op *o, const void *key, size_t key_len)
+{
+	struct ipcmap_value v = {.buf = got_buf, .cap = sizeof(got_buf)};
+	struct ipcmap_fill_options how = IPCMAP_FILL_INIT;
+	struct held *held = &w->held[o->key];
+	struct ipcmap_lease l;
+
+	o->kind = LIN_LEASE;
+	o->val = (uint64_t)w->life << WRITER_SHIFT | ++w->seq;
+	how.stale_ns = load_random(&w->x) % 2 ? HOUR : 0;
+	how.lease_ns = HOUR;
+	how.early = 0;
+	if (load_random(&w->x) % 8 == 0) {
+		how.lease_ns = BRIEF_NS;
+		o->shown = LIN_BRIEF;
+	}
+	/* long enough, sometimes, that the dead are found out */
+	how.deadline_ns = load_random(&w->x) % 16 ? IPCMAP_NOWAIT : 30 * UINT64_C(1000000);
+	begin(o);
+	o->rc = ipcmap_lease(w->m, key, key_len, &how, &l, &v);
+	if (o->rc == 0) {
+		o->kind = v.ttl_left_ns ? LIN_GET : LIN_STALE;
+		o->shown = 0;
+		callers_show(o, &v);
+	} else if (o->rc == IPCMAP_LEAD) {
+		w->ended[o->key] = *held;
+		*held = (struct held){l, o->val};
+		w->next = 1u + o->key;
+		if (l.has_value) {
+			o->shown |= LIN_VALUE | LIN_VERSION;
+			o->out = parse_value(o->key, got_buf, v.len);
+			o->out_version = v.version;
+		}
+	}
+}
+
+/* Store with a lease, or give it back; sometimes with one that is over. */
+static void use_lease(struct worker *w, struct lin_op *o, const void *key, size_t key_len,
+		      struct held *l)
+{
+	struct ipcmap_fill_options how = IPCMAP_FILL_INIT;
+	struct held held = *l;
+
+	o->want = held.number;
+	w->ended[o->key] = held;
+	l->number = 0;
+	if (load_random(&w->x) % 4 == 0) {
+		o->kind = LIN_FAIL;
+		begin(o);
+		how.backoff_ns = how.backoff_max_ns = 1;
+		o->rc = ipcmap_lease_fail(w->m, key, key_len, &held.lease, &how,
+					  load_random(&w->x) % 2 ? -EIO : 0);
+		return;
+	}
+	o->kind = LIN_FILL;
+	o->val = (uint64_t)w->life << WRITER_SHIFT | ++w->seq;
+	how.ttl_ns = 24 * HOUR;
+	if (o->key == BRIEF) {
+		how.ttl_ns = BRIEF_NS;
+		o->shown = LIN_BRIEF;
+	}
+	begin(o);
+	o->rc = ipcmap_lease_put(w->m, key, key_len, &held.lease, val_buf,
+				 make_value(o->key, o->val, val_buf), &how);
+}
+
+static void load_key(struct worker *w, struct lin_op *o, const void *key, size_t key_len)
+{
+	uint32_t k = o->key;
+
+	if (w->ended[k].number && load_random(&w->x) % 8 == 0)
+		use_lease(w, o, key, key_len, &w->ended[k]);
+	else if (w->held[k].number && load_random(&w->x) % 4)
+		use_lease(w, o, key, key_len, &w->held[k]);
+	else
+		ask_for_lease(w, o, key, key_len);
+}
+
 /* The filler's keys are not to go. */
 static void clear_all(struct worker *w, struct lin_op *o)
 {
@@ -300,12 +420,19 @@ static void clear_all(struct worker *w, struct lin_op *o)
 static void call(struct worker *w, struct lin_op *o)
 {
 	static unsigned char key[LONG_KEY + 20];
-	uint64_t which = load_random(&w->x) % 16;
+	uint64_t which = load_random(&w->x) % 20;
 	size_t key_len;
 
 	/* one that was killed before it began may have left something */
 	memset(o, 0, sizeof(*o));
 	o->key = (uint8_t)(load_random(&w->x) % KEYS);
+	if (load_random(&w->x) % TURN == 0)
+		im_add_rlx(&sh->clock, BRIEF_NS);
+	if (w->next && load_random(&w->x) % 4) {
+		o->key = (uint8_t)(w->next - 1);
+		which = 19; /* load it, now that it can */
+	}
+	w->next = 0;
 	o->who = (uint16_t)w->me;
 	o->rc = LIN_PENDING;
 	key_len = callers_key(o->key, key);
@@ -313,14 +440,16 @@ static void call(struct worker *w, struct lin_op *o)
 		clear_all(w, o);
 	else if (which < 6)
 		read_key(w, o, key, key_len);
-	else if (which < 12 && is_counter(o->key) && which != 6)
+	else if (is_counter(o->key) && ((which > 6 && which < 10) || which > 13))
 		add_key(w, o, key, key_len);
-	else if (which < 12)
+	else if (which < 10)
 		store_key(w, o, key, key_len);
-	else if (which < 15)
+	else if (which < 13)
 		remove_key(w, o, key, key_len);
-	else
+	else if (which < 14)
 		touch_key(w, o, key, key_len);
+	else
+		load_key(w, o, key, key_len);
 	end(o);
 	if (o->shown & LIN_VERSION) {
 		w->version[o->key] = o->out_version;
@@ -373,6 +502,7 @@ int callers_work(void *arg)
 	struct worker *w = arg;
 	uint32_t round = 0;
 
+	callers_clock_on();
 	T_MUST(load_open(callers_map, 0, 0, 0, &w->m) == 0);
 #if HAVE_POINTS
 	nudged = w;
@@ -445,6 +575,7 @@ int callers_fill(void *arg)
 {
 	struct filler f = {.x = *(uint64_t *)arg};
 
+	callers_clock_on();
 	T_MUST(load_open(callers_map, 0, 0, 0, &f.m) == 0);
 	while (!im_load32_acq(&sh->stop)) {
 		if (im_load32_acq(&sh->pause)) {
@@ -478,6 +609,7 @@ int callers_compact(void *arg)
 
 	(void)arg;
 	how.progress = stopped;
+	callers_clock_on();
 	T_MUST(load_open(callers_map, 0, 0, 0, &m) == 0);
 	while (!im_load32_acq(&sh->stop)) {
 		int r;

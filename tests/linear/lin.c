@@ -9,7 +9,11 @@
  * Versions are part of the state. A call that stores does not say which version it made;
  * whoever sees the value afterwards does. Values that are stored once each tell it for the
  * whole history (fix_versions()); for counters the first look binds it. A version that is seen
- * must be higher than all of the key that are known to be older.
+ * must be higher than all of the key that are known to be older. A tape of events says it at
+ * the change itself.
+ *
+ * That a value expired, or that its memory was reclaimed, nobody did: the first is tried before
+ * each call, the second when the tape has it.
  */
 #include "lin.h"
 
@@ -33,6 +37,7 @@ struct search {
 	uint64_t version[LIN_MAX]; /* that a put made; 0: unknown */
 	uint64_t set[WORDS];	   /* done */
 	size_t n, first;	   /* all before first are done */
+	const struct lin_tape *tape;
 	struct memo *memo;	   /* a hash table that grows */
 	size_t n_memo, cap;
 	uint64_t initial, initial_version; /* value and version at the start */
@@ -51,7 +56,7 @@ uint64_t lin_stamp(uint64_t *counter)
 
 static bool is_write(const struct lin_op *o)
 {
-	return o->kind != LIN_GET && o->kind != LIN_EXISTS;
+	return o->kind != LIN_GET && o->kind != LIN_EXISTS && o->kind != LIN_STALE;
 }
 
 static bool is_pending(const struct lin_op *o)
@@ -119,9 +124,13 @@ static int judge(struct lin_state *s, const struct lin_op *o)
 	return 0;
 }
 
-static bool set_value(struct lin_state *s, uint64_t val, uint64_t version)
+static bool set_value(struct lin_state *s, uint64_t val, uint64_t version, bool mortal)
 {
 	s->there = true;
+	s->gone = false;
+	s->gone_by = 0;
+	s->mortal = mortal;
+	s->lease = 0;
 	s->val = val;
 	s->version = version;
 	if (version && version <= s->highest)
@@ -133,12 +142,137 @@ static bool set_value(struct lin_state *s, uint64_t val, uint64_t version)
 
 static void set_none(struct lin_state *s)
 {
-	s->there = false;
+	s->there = s->gone = s->mortal = false;
+	s->gone_by = 0;
+	s->lease = 0;
 	s->val = s->version = 0;
 }
 
+static void expire(struct lin_state *s, uint64_t by)
+{
+	s->there = false;
+	s->gone = true;
+	s->gone_by = by;
+}
+
+/* ---- events ---- */
+
+static const struct lin_event *next_event(const struct search *x, const struct lin_state *s)
+{
+	return x->tape && s->heard < x->tape->n ? &x->tape->event[s->heard] : NULL;
+}
+
+/* What expired may have been reclaimed before the next change. */
+static const struct lin_event *next_change(const struct search *x, struct lin_state *s)
+{
+	const struct lin_event *e = next_event(x, s);
+
+	if (!e || e->what != IPCMAP_EVENT_EXPIRE || !s->gone)
+		return e;
+	s->gone = false;
+	s->heard++;
+	return next_event(x, s);
+}
+
+/*
+ * A change has the next event, which says its version: @version if that is known. False: it
+ * has not.
+ */
+static bool is_told(const struct search *x, struct lin_state *s, const struct lin_op *o,
+		    unsigned what, uint64_t *version)
+{
+	const struct lin_event *e;
+
+	if (!x->tape)
+		return true;
+	e = what == IPCMAP_EVENT_EXPIRE ? next_event(x, s) : next_change(x, s);
+	if (!e)
+		return false;
+	if (e->what == IPCMAP_EVENT_GAP)
+		return true;
+	if (e->what != what || (*version && e->version != *version))
+		return false;
+	/* an expired entry may have been reclaimed before the call that finds it gone */
+	if (e->seen < o->inv && what != IPCMAP_EVENT_EXPIRE)
+		return false;
+	*version = e->version;
+	s->heard++;
+	return true;
+}
+
+static bool is_all_told(const struct search *x, const struct lin_state *s)
+{
+	struct lin_state last = *s;
+	const struct lin_event *e;
+
+	if (last.there && last.mortal)
+		expire(&last, 0);
+	e = next_change(x, &last);
+	return !e || e->what == IPCMAP_EVENT_GAP;
+}
+
+/* ---- calls ---- */
+
+static bool store(const struct search *x, struct lin_state *s, const struct lin_op *o,
+		  uint64_t val, uint64_t version)
+{
+	return is_told(x, s, o, IPCMAP_EVENT_PUT, &version) &&
+	       set_value(s, val, version, o->shown & LIN_BRIEF);
+}
+
+static bool delete_it(const struct search *x, struct lin_state *s, const struct lin_op *o, int r)
+{
+	uint64_t version = 0;
+	bool told = true;
+
+	if (r == IPCMAP_NOTFOUND && o->shown & LIN_KEEPS)
+		return true;
+	if (r == 0)
+		told = is_told(x, s, o, IPCMAP_EVENT_DEL, &version);
+	else if (s->gone)
+		told = is_told(x, s, o, IPCMAP_EVENT_EXPIRE, &version);
+	set_none(s);
+	return told;
+}
+
+static bool holds(const struct search *x, const struct lin_state *s, uint64_t lease)
+{
+	return s->lease && x->op[s->lease - 1].val == lease;
+}
+
+/* May another one be granted although this one is? */
+static bool is_weak(const struct search *x, uint32_t lease, const struct lin_op *o)
+{
+	const struct lin_op *l = &x->op[lease - 1];
+
+	return l->shown & LIN_BRIEF || (l->dead && o->ret > l->dead);
+}
+
+static bool grant(const struct search *x, struct lin_state *s, const struct lin_op *o)
+{
+	if (s->there || (s->lease && !is_weak(x, s->lease, o)))
+		return is_pending(o);
+	/* nobody has the lease of a call that did not return */
+	s->lease = is_pending(o) ? 0 : 1 + (uint32_t)(o - x->op);
+	return true;
+}
+
+static bool end_lease(const struct search *x, struct lin_state *s, const struct lin_op *o,
+		      uint64_t version)
+{
+	bool good = holds(x, s, o->want);
+
+	if (!is_pending(o) && o->rc != (good ? 0 : IPCMAP_MISMATCH))
+		return false;
+	if (!good)
+		return true;
+	s->lease = 0;
+	return o->kind == LIN_FAIL || store(x, s, o, o->val, version);
+}
+
 /* False: it cannot have returned what it returned. */
-static bool apply(struct lin_state *s, const struct lin_op *o, uint64_t version)
+static bool apply(const struct search *x, struct lin_state *s, const struct lin_op *o,
+		  uint64_t version)
 {
 	int r = 0;
 
@@ -147,10 +281,19 @@ static bool apply(struct lin_state *s, const struct lin_op *o, uint64_t version)
 		return is_pending(o) || (o->rc ? !s->there : s->there && shows(s, o));
 	case LIN_EXISTS:
 		return is_pending(o) || (o->rc == 1) == s->there;
+	case LIN_STALE:
+		return s->gone && s->val == o->out && has_version(s, o->out_version);
+	case LIN_LEASE:
+		return grant(x, s, o);
+	case LIN_FILL:
+	case LIN_FAIL:
+		return end_lease(x, s, o, version);
 	case LIN_ADD:
-		set_value(s, (s->there ? s->val : 0) + o->val, 0);
-		return is_pending(o) || s->val == o->out;
+		return store(x, s, o, (s->there ? s->val : 0) + o->val, 0) &&
+		       (is_pending(o) || s->val == o->out);
 	case LIN_CLEAR:
+		if (!is_told(x, s, o, IPCMAP_EVENT_CLEAR, &version))
+			return false;
 		set_none(s);
 		return true;
 	case LIN_PUT:
@@ -163,12 +306,11 @@ static bool apply(struct lin_state *s, const struct lin_op *o, uint64_t version)
 		r = IPCMAP_NOTFOUND;
 	if (!is_pending(o) && (r != o->rc || !shows(s, o)))
 		return false;
+	if (o->kind == LIN_DEL && (r == 0 || r == IPCMAP_NOTFOUND))
+		return delete_it(x, s, o, r);
 	if (r || o->kind == LIN_TOUCH)
 		return true;
-	if (o->kind == LIN_PUT)
-		return set_value(s, o->val, version);
-	set_none(s);
-	return true;
+	return store(x, s, o, o->val, version);
 }
 
 /* ---- versions ---- */
@@ -179,7 +321,8 @@ static bool note_version(struct search *x, uint64_t val, uint64_t v)
 	if (val == x->initial && x->initial_version)
 		return v == x->initial_version;
 	for (size_t i = 0; i < x->n; i++) {
-		if (x->op[i].kind != LIN_PUT || x->op[i].val != val)
+		if ((x->op[i].kind != LIN_PUT && x->op[i].kind != LIN_FILL) ||
+		    x->op[i].val != val)
 			continue;
 		if (x->version[i] && x->version[i] != v)
 			return false;
@@ -205,6 +348,23 @@ static bool fix_versions(struct search *x)
 		for (size_t k = i + 1; x->version[i] && k < x->n; k++)
 			if (x->version[i] == x->version[k])
 				return false;
+	return true;
+}
+
+static bool versions_rise(struct search *x)
+{
+	uint64_t last = 0;
+
+	x->why = "versions of events do not rise";
+	for (size_t i = 0; x->tape && i < x->tape->n; i++) {
+		const struct lin_event *e = &x->tape->event[i];
+
+		if (e->what == IPCMAP_EVENT_GAP)
+			break;
+		if (e->version <= last)
+			return false;
+		last = e->version;
+	}
 	return true;
 }
 
@@ -274,7 +434,12 @@ static bool remember(struct search *x, const struct lin_state *s)
 	m.state.val = s->val;
 	m.state.version = s->version;
 	m.state.highest = s->highest;
+	m.state.gone_by = s->gone_by;
+	m.state.lease = s->lease;
+	m.state.heard = s->heard;
 	m.state.there = s->there;
+	m.state.mortal = s->mortal;
+	m.state.gone = s->gone;
 	m.state.counter = s->counter;
 	if ((x->n_memo + 1) * 2 > x->cap)
 		grow_memo(x);
@@ -304,6 +469,54 @@ static bool may_be_next(const struct search *x, size_t i)
 	return true;
 }
 
+static bool go_on(struct search *x, const struct lin_state *s);
+
+/* The same without a lease that there was: a writer killed before its change voided it. */
+static bool go_on_voided(struct search *x, const struct lin_state *s)
+{
+	struct lin_state after = *s;
+
+	after.lease = 0;
+	return s->lease && go_on(x, &after);
+}
+
+/* It finds there what others have seen expired, since its clock is older than theirs. */
+static bool apply_late(const struct search *x, struct lin_state *s, const struct lin_op *o,
+		       uint64_t version)
+{
+	struct lin_state was = *s;
+
+	if (!s->gone || !is_write(o) || o->inv > s->gone_by)
+		return false;
+	s->there = true;
+	s->gone = false;
+	if (!apply(x, s, o, version))
+		return false;
+	if (s->there && s->val == was.val)
+		expire(s, was.gone_by); /* it is as it was */
+	return true;
+}
+
+/* Call @i is next: done to what is there, or to what is left of it when it has expired. */
+static bool go_on_with(struct search *x, const struct lin_state *s, size_t i)
+{
+	const struct lin_op *o = &x->op[i];
+	uint64_t version = x->version[i];
+	struct lin_state after = *s;
+
+	if (apply(x, &after, o, version) && go_on(x, &after))
+		return true;
+	after = *s;
+	if (s->there && s->mortal) {
+		expire(&after, o->ret);
+		if (apply(x, &after, o, version) && go_on(x, &after))
+			return true;
+	} else if (apply_late(x, &after, o, version) && go_on(x, &after)) {
+		return true;
+	}
+	return is_pending(o) && (go_on(x, s) || (is_write(o) && go_on_voided(x, s)));
+}
+
 static bool go_on(struct search *x, const struct lin_state *s)
 {
 	size_t first = x->first;
@@ -311,16 +524,13 @@ static bool go_on(struct search *x, const struct lin_state *s)
 
 	while (x->first < x->n && is_done(x, x->first))
 		x->first++;
-	if (x->first == x->n)
+	if (x->first == x->n && is_all_told(x, s))
 		return true;
-	if (!is_empty(x->set) && remember(x, s)) {
+	if (x->first == x->n || (!is_empty(x->set) && remember(x, s))) {
 		x->first = first;
 		return false;
 	}
 	for (size_t i = x->first; i < x->n && x->n_memo < STATES_MAX; i++) {
-		struct lin_state after = *s;
-		bool fits;
-
 		if (is_done(x, i))
 			continue;
 		if (x->op[i].inv > least)
@@ -328,9 +538,8 @@ static bool go_on(struct search *x, const struct lin_state *s)
 		least = x->op[i].ret < least ? x->op[i].ret : least;
 		if (!may_be_next(x, i))
 			continue;
-		fits = apply(&after, &x->op[i], x->version[i]);
 		flip(x, i);
-		if ((fits && go_on(x, &after)) || (is_pending(&x->op[i]) && go_on(x, s)))
+		if (go_on_with(x, s, i))
 			return true;
 		flip(x, i);
 	}
@@ -346,7 +555,7 @@ static int by_inv(const void *a, const void *b)
 }
 
 bool lin_check(const struct lin_op *ops, size_t n, const struct lin_state *state,
-	       const char **ret_why, uint64_t *ret_states)
+	       const struct lin_tape *tape, const char **ret_why, uint64_t *ret_states)
 {
 	struct search *x = calloc(1, sizeof(*x));
 	bool ok;
@@ -355,12 +564,13 @@ bool lin_check(const struct lin_op *ops, size_t n, const struct lin_state *state
 		abort();
 	memcpy(x->op, ops, n * sizeof(*ops));
 	x->n = n;
+	x->tape = tape;
 	qsort(x->op, n, sizeof(*ops), by_inv);
 	if (state->there) {
 		x->initial = state->val;
 		x->initial_version = state->version;
 	}
-	ok = state->counter || fix_versions(x);
+	ok = versions_rise(x) && (state->counter || fix_versions(x));
 	if (ok) {
 		x->why = "there is no order";
 		ok = go_on(x, state);
@@ -379,36 +589,58 @@ bool lin_check(const struct lin_op *ops, size_t n, const struct lin_state *state
 
 /* ---- for people ---- */
 
-void lin_print(const struct lin_op *ops, size_t n)
+static void print_tape(const struct lin_tape *tape)
 {
-	static const char *const kind[] = {"get", "exists", "put",  "del",
-					   "add", "touch",  "clear"};
+	static const char *const what[] = {"?", "put", "del", "expire", "evict", "clear", "gap"};
+
+	fprintf(stderr, "  heard:");
+	for (size_t i = 0; i < tape->n; i++)
+		fprintf(stderr, " %s %" PRIu64 " (at %" PRIu64 ")", what[tape->event[i].what % 7],
+			tape->event[i].version, tape->event[i].seen);
+	fputc('\n', stderr);
+}
+
+static void print_op(const struct lin_op *o)
+{
+	static const char *const kind[] = {"get",   "exists", "put",   "del",  "add", "touch",
+					   "clear", "stale",  "lease", "fill", "fail"};
+
+	fprintf(stderr, "  %7" PRIu64 " .. %7" PRId64 " who %u %s", o->inv, (int64_t)o->ret,
+		o->who, kind[o->kind]);
+	if (o->kind == LIN_PUT || o->kind == LIN_ADD || o->kind == LIN_LEASE ||
+	    o->kind == LIN_FILL)
+		fprintf(stderr, " %" PRIx64, o->val);
+	if (o->kind == LIN_FILL || o->kind == LIN_FAIL)
+		fprintf(stderr, " of lease %" PRIx64, o->want);
+	else if (o->cond)
+		fprintf(stderr, " if %u:%" PRIx64, o->cond, o->want);
+	if (is_pending(o))
+		fprintf(stderr, " killed, dead at %" PRIu64, o->dead);
+	else
+		fprintf(stderr, " = %d", o->rc);
+	if (o->kind == LIN_LEASE && o->dead && !is_pending(o))
+		fprintf(stderr, " of one killed after %" PRIu64, o->dead);
+	if (o->shown & LIN_NONE)
+		fprintf(stderr, " shows none");
+	if (o->shown & LIN_VALUE)
+		fprintf(stderr, " shows %" PRIx64, o->out);
+	if (o->shown & LIN_VERSION)
+		fprintf(stderr, " version %" PRIu64, o->out_version);
+	fprintf(stderr, "%s%s\n", o->shown & LIN_BRIEF ? " brief" : "",
+		o->shown & LIN_KEEPS ? " keeps" : "");
+}
+
+void lin_print(const struct lin_op *ops, size_t n, const struct lin_tape *tape)
+{
 	struct lin_op *sorted = calloc(n ? n : 1, sizeof(*ops));
 
 	if (!sorted)
 		abort();
 	memcpy(sorted, ops, n * sizeof(*ops));
 	qsort(sorted, n, sizeof(*ops), by_inv);
-	for (size_t i = 0; i < n; i++) {
-		const struct lin_op *o = &sorted[i];
-
-		fprintf(stderr, "  %7" PRIu64 " .. %7" PRId64 " who %u %s", o->inv,
-			(int64_t)o->ret, o->who, kind[o->kind]);
-		if (o->kind == LIN_PUT || o->kind == LIN_ADD)
-			fprintf(stderr, " %" PRIx64, o->val);
-		if (o->cond)
-			fprintf(stderr, " if %u:%" PRIx64, o->cond, o->want);
-		if (is_pending(o))
-			fprintf(stderr, " killed, dead at %" PRIu64, o->dead);
-		else
-			fprintf(stderr, " = %d", o->rc);
-		if (o->shown & LIN_NONE)
-			fprintf(stderr, " shows none");
-		if (o->shown & LIN_VALUE)
-			fprintf(stderr, " shows %" PRIx64, o->out);
-		if (o->shown & LIN_VERSION)
-			fprintf(stderr, " version %" PRIu64, o->out_version);
-		fputc('\n', stderr);
-	}
+	for (size_t i = 0; i < n; i++)
+		print_op(&sorted[i]);
 	free(sorted);
+	if (tape)
+		print_tape(tape);
 }

@@ -14,7 +14,20 @@
  *
  * A call whose process was killed has no return. It happened or not, at any moment until its
  * shard was taken over (ret, set by the caller of lin_check(), see lin_bound()), but before any
- * write of its shard that began after the process was known to be dead.
+ * write of its shard that began after the process was known to be dead. Or it did no more than
+ * void a lease of its key.
+ *
+ * Leases are part of the state. One is granted when the key is not there and no other one of
+ * it is good, but such whose time may be over, or whose holder may be dead; and what is stored
+ * with it is stored if and only if it is good.
+ *
+ * Lives have an end that nobody notes. What was stored with a short one is there, until at some
+ * moment it is not; then it may still be shown as stale. A write looks at the clock once, and
+ * acts a little later: what others have seen expired meanwhile it may find there.
+ *
+ * Who watched the key heard a tape of events. Then the order must be the tape's: each change
+ * has the next event, with the version that the change made, not before it began; and at the
+ * end nothing is left. From a gap on nothing is asked of the order.
  */
 #ifndef LIN_H
 #define LIN_H
@@ -33,6 +46,10 @@ enum lin_kind {
 	LIN_ADD,
 	LIN_TOUCH,
 	LIN_CLEAR,
+	LIN_STALE, /* shows an expired value */
+	LIN_LEASE, /* rc is IPCMAP_LEAD; val: the number of the lease, of which there is one */
+	LIN_FILL,  /* a put, if lease want is good */
+	LIN_FAIL,  /* the end of lease want */
 };
 
 #define LIN_PENDING INT32_MIN /* rc: its process was killed inside */
@@ -40,12 +57,15 @@ enum lin_kind {
 #define LIN_VALUE 1u   /* shown: the value (of a get; before a write; after an add) */
 #define LIN_VERSION 2u /* shown: its version */
 #define LIN_NONE 4u    /* shown: that there was none */
+#define LIN_BRIEF 8u   /* what it stores, or its lease, may be over from then on */
+#define LIN_KEEPS 16u  /* where it finds nothing it voids no lease */
 
 struct lin_op {
 	uint64_t inv, ret; /* stamps; ret 0: no return */
-	uint64_t dead;	   /* pending: a stamp after the death */
+	uint64_t dead;	   /* pending: a stamp after the death; lease: one at which its holder
+			    * was alive, 0: it was never killed */
 	uint64_t val;	   /* put: what it stores; add: how much */
-	uint64_t want;	   /* the version or the value that cond asks for */
+	uint64_t want;	   /* the version or the value that cond asks for; a lease */
 	uint64_t out, out_version;
 	int32_t rc;
 	uint8_t kind, cond; /* cond: IPCMAP_IF_... */
@@ -61,19 +81,37 @@ struct lin_state {
 	uint64_t val;
 	uint64_t version; /* 0: nobody has seen it */
 	uint64_t highest; /* of all versions of the key that are known */
+	uint64_t gone_by; /* gone: a stamp after somebody saw that */
+	uint32_t lease;	  /* 1 + the call that was granted it; 0: none that is known */
+	uint32_t heard;	  /* events of the tape so far */
 	bool there;
+	bool mortal;  /* it may expire */
+	bool gone;    /* it has expired; val and version are what it was */
 	bool counter; /* values are numbers, and come again; else each put has its own value */
+};
+
+/* What one who watched was told. */
+struct lin_event {
+	uint64_t version;
+	uint64_t seen; /* a stamp after it was told */
+	uint32_t what; /* IPCMAP_EVENT_..., a GAP ends the tape */
+	uint32_t pad;
+};
+struct lin_tape {
+	const struct lin_event *event;
+	size_t n;
 };
 
 /*
  * lin_check() - is there an order?
  * @ops:    @n of one key, at most LIN_MAX, in any order
- * @state:  in: before all of them
+ * @state:  in: before all of them; there is no lease then
+ * @tape:   what was heard of the key meanwhile; NULL: nobody watched
  * @ret_why: a line when there is none
  * @ret_states: how many states were looked at; may be NULL
  */
 bool lin_check(const struct lin_op *ops, size_t n, const struct lin_state *state,
-	       const char **ret_why, uint64_t *ret_states);
+	       const struct lin_tape *tape, const char **ret_why, uint64_t *ret_states);
 
 /*
  * lin_bound() - until when may the calls happen that have no return?
@@ -85,6 +123,6 @@ void lin_bound(struct lin_op *ops, size_t n);
 
 uint64_t lin_stamp(uint64_t *counter);
 
-void lin_print(const struct lin_op *ops, size_t n);
+void lin_print(const struct lin_op *ops, size_t n, const struct lin_tape *tape);
 
 #endif

@@ -72,6 +72,38 @@
 	{                                                                                      \
 		.inv = b, .ret = e, .kind = LIN_CLEAR                                          \
 	}
+#define PUT_BRIEF(b, e, v)                                                                     \
+	{                                                                                      \
+		.inv = b, .ret = e, .kind = LIN_PUT, .val = v, .shown = LIN_BRIEF              \
+	}
+#define STALE(b, e, v, ver)                                                                    \
+	{                                                                                      \
+		.inv = b, .ret = e, .kind = LIN_STALE, .shown = LIN_VALUE | LIN_VERSION,       \
+		.out = v, .out_version = ver                                                   \
+	}
+#define LEASE(b, e, l)                                                                         \
+	{                                                                                      \
+		.inv = b, .ret = e, .kind = LIN_LEASE, .val = l, .rc = IPCMAP_LEAD             \
+	}
+#define LEASE_BRIEF(b, e, l)                                                                   \
+	{                                                                                      \
+		.inv = b, .ret = e, .kind = LIN_LEASE, .val = l, .rc = IPCMAP_LEAD,            \
+		.shown = LIN_BRIEF                                                             \
+	}
+/* of one that was killed after d */
+#define LEASE_DEAD(b, e, l, d)                                                                 \
+	{                                                                                      \
+		.inv = b, .ret = e, .kind = LIN_LEASE, .val = l, .rc = IPCMAP_LEAD, .dead = d  \
+	}
+#define LEASE_FILL(b, e, l, v, r)                                                              \
+	{                                                                                      \
+		.inv = b, .ret = e, .kind = LIN_FILL, .want = l, .val = v, .rc = r             \
+	}
+#define LEASE_FAIL(b, e, l, r)                                                                 \
+	{                                                                                      \
+		.inv = b, .ret = e, .kind = LIN_FAIL, .want = l, .rc = r                       \
+	}
+#define REFUSED IPCMAP_MISMATCH
 #define KILLED(b, d, e, k, v)                                                                  \
 	{                                                                                      \
 		.inv = b, .ret = e, .dead = d, .kind = k, .val = v, .rc = LIN_PENDING          \
@@ -280,24 +312,237 @@ static const struct sample samples[] = {
 	 false,
 	 false,
 	 {PUT(1, 2, 7), KILLED(3, 5, NEVER, LIN_DEL, 0), MISS(6, 7), GET_VALUE(8, 9, 7)}},
+	/* leases */
+	{"leased, and filled",
+	 true,
+	 false,
+	 {LEASE(1, 2, 50), LEASE_FILL(3, 4, 50, 7, 0), GET(5, 6, 7, 1)}},
+	{"two leases at once", false, false, {LEASE(1, 2, 50), LEASE(3, 4, 51)}},
+	{"two leases at once, granted together", false, false, {LEASE(1, 5, 50), LEASE(2, 6, 51)}},
+	{"a lease after the other has failed",
+	 true,
+	 false,
+	 {LEASE(1, 2, 50), LEASE_FAIL(3, 4, 50, 0), LEASE(5, 6, 51)}},
+	{"a lease after the other was voided",
+	 true,
+	 false,
+	 {LEASE(1, 2, 50), DEL(3, 4, IPCMAP_NOTFOUND), LEASE(5, 6, 51),
+	  LEASE_FILL(7, 8, 50, 7, REFUSED), LEASE_FILL(9, 10, 51, 8, 0), GET_VALUE(11, 12, 8)}},
+	{"a lease of what is there", false, false, {PUT(1, 2, 7), LEASE(3, 4, 50)}},
+	{"a fill accepted after a put",
+	 false,
+	 false,
+	 {LEASE(1, 2, 50), PUT(3, 4, 7), LEASE_FILL(5, 6, 50, 8, 0)}},
+	{"a fill refused after a put",
+	 true,
+	 false,
+	 {LEASE(1, 2, 50), PUT(3, 4, 7), LEASE_FILL(5, 6, 50, 8, REFUSED), GET_VALUE(7, 8, 7)}},
+	{"a fill accepted after a delete of nothing",
+	 false,
+	 false,
+	 {LEASE(1, 2, 50), DEL(3, 4, IPCMAP_NOTFOUND), LEASE_FILL(5, 6, 50, 8, 0)}},
+	{"a fill accepted after a put and a delete",
+	 false,
+	 false,
+	 {LEASE(1, 2, 50), PUT(3, 4, 7), DEL(5, 6, 0), LEASE_FILL(7, 8, 50, 8, 0)}},
+	{"a fill accepted after a clear",
+	 false,
+	 false,
+	 {LEASE(1, 2, 50), CLEAR(3, 4), LEASE_FILL(5, 6, 50, 8, 0)}},
+	{"a fill accepted although its lease passed to another one",
+	 false,
+	 false,
+	 {LEASE_BRIEF(1, 2, 50), LEASE(3, 4, 51), LEASE_FILL(5, 6, 50, 8, 0)}},
+	{"a fill refused although nothing happened",
+	 false,
+	 false,
+	 {LEASE(1, 2, 50), LEASE_FILL(3, 4, 50, 8, REFUSED)}},
+	{"a refused fill is there all the same",
+	 false,
+	 false,
+	 {LEASE(1, 2, 50), DEL(3, 4, IPCMAP_NOTFOUND), LEASE_FILL(5, 6, 50, 8, REFUSED),
+	  GET_VALUE(7, 8, 8)}},
+	{"a fill twice",
+	 false,
+	 false,
+	 {LEASE(1, 2, 50), LEASE_FILL(3, 4, 50, 8, 0), DEL(5, 6, 0), LEASE_FILL(7, 8, 50, 9, 0)}},
+	{"a lease that failed twice",
+	 false,
+	 false,
+	 {LEASE(1, 2, 50), LEASE_FAIL(3, 4, 50, 0), LEASE_FAIL(5, 6, 50, 0)}},
+	{"a put whose condition failed voids nothing",
+	 true,
+	 false,
+	 {LEASE(1, 2, 50), PUT_IF(3, 4, 7, IPCMAP_IF_PRESENT, 0, IPCMAP_NOTFOUND),
+	  LEASE_FILL(5, 6, 50, 8, 0), GET_VALUE(7, 8, 8)}},
+	{"a lease whose time may be over passes on",
+	 true,
+	 false,
+	 {LEASE_BRIEF(1, 2, 50), LEASE(3, 4, 51), LEASE_FILL(5, 6, 50, 8, REFUSED),
+	  LEASE_FILL(7, 8, 51, 9, 0), GET_VALUE(9, 10, 9)}},
+	{"a dead one's lease passes on", true, false, {LEASE_DEAD(1, 2, 50, 3), LEASE(4, 5, 51)}},
+	{"the lease of one that was still alive passes on",
+	 false,
+	 false,
+	 {LEASE_DEAD(1, 2, 50, 6), LEASE(4, 5, 51)}},
+	{"killed in a fill, which happened",
+	 true,
+	 false,
+	 {LEASE(1, 2, 50), {.inv = 3, .ret = NEVER, .dead = 5, .kind = LIN_FILL, .want = 50,
+	  .val = 7, .rc = LIN_PENDING}, GET_VALUE(6, 7, 7)}},
+	{"killed in a fill of a lease that was over, which happened",
+	 false,
+	 false,
+	 {LEASE(1, 2, 50), DEL(3, 4, IPCMAP_NOTFOUND), {.inv = 5, .ret = NEVER, .dead = 7,
+	  .kind = LIN_FILL, .want = 50, .val = 7, .rc = LIN_PENDING}, GET_VALUE(8, 9, 7)}},
+	{"killed in a put that only voided a lease",
+	 true,
+	 false,
+	 {LEASE(1, 2, 50), KILLED(3, 5, NEVER, LIN_PUT, 8), LEASE_FILL(6, 7, 50, 9, REFUSED),
+	  MISS(8, 9)}},
+	/* lives */
+	{"expired, and shown as stale",
+	 true,
+	 false,
+	 {PUT_BRIEF(1, 2, 7), GET(3, 4, 7, 5), MISS(5, 6), STALE(7, 8, 7, 5), LEASE(9, 10, 50),
+	  LEASE_FILL(11, 12, 50, 8, 0), GET(13, 14, 8, 6)}},
+	{"stale, and there again",
+	 false,
+	 false,
+	 {PUT_BRIEF(1, 2, 7), STALE(3, 4, 7, 5), GET_VALUE(5, 6, 7)}},
+	{"stale, what does not expire", false, false, {PUT(1, 2, 7), STALE(3, 4, 7, 5)}},
+	{"stale, after a delete",
+	 false,
+	 false,
+	 {PUT_BRIEF(1, 2, 7), DEL(3, 4, 0), STALE(5, 6, 7, 5)}},
+	{"stale, an older value than the last",
+	 false,
+	 false,
+	 {PUT_BRIEF(1, 2, 7), PUT_BRIEF(3, 4, 8), STALE(5, 6, 7, 5)}},
+	{"a delete finds what another one saw expire meanwhile",
+	 true,
+	 false,
+	 {PUT_BRIEF(1, 2, 7), DEL(3, 8, 0), STALE(4, 5, 7, 5), MISS(9, 10)}},
+	{"a delete finds what had expired before",
+	 false,
+	 false,
+	 {PUT_BRIEF(1, 2, 7), STALE(3, 4, 7, 5), DEL(5, 6, 0)}},
 };
+
+/* Histories somebody watched. */
+#define EVENT(w, v)                                                                            \
+	{                                                                                      \
+		.version = v, .seen = 100 + v, .what = IPCMAP_EVENT_##w                        \
+	}
+#define EVENT_AT(w, v, s)                                                                      \
+	{                                                                                      \
+		.version = v, .seen = s, .what = IPCMAP_EVENT_##w                              \
+	}
+
+static const struct watched {
+	struct sample s;
+	struct lin_event event[MOST];
+} watched[] = {
+	{{"all is told", true, false, {PUT(1, 2, 7), DEL(3, 4, 0), PUT(5, 6, 8), GET(7, 8, 8, 9)}},
+	 {EVENT(PUT, 4), EVENT(DEL, 5), EVENT(PUT, 9)}},
+	{{"an event is lost", false, false, {PUT(1, 2, 7), DEL(3, 4, 0), PUT(5, 6, 8)}},
+	 {EVENT(PUT, 4), EVENT(PUT, 9)}},
+	{{"the last event is lost", false, false, {PUT(1, 2, 7), DEL(3, 4, 0)}}, {EVENT(PUT, 4)}},
+	{{"no event at all", false, false, {PUT(1, 2, 7)}}, {{0}}},
+	{{"lost, and there is a gap", true, false, {PUT(1, 2, 7), DEL(3, 4, 0), PUT(5, 6, 8)}},
+	 {EVENT(PUT, 4), EVENT(GAP, 0), EVENT(PUT, 9)}},
+	{{"two events are swapped", false, false, {PUT(1, 2, 7), DEL(3, 4, 0), PUT(5, 6, 8)}},
+	 {EVENT(DEL, 4), EVENT(PUT, 5), EVENT(PUT, 9)}},
+	{{"versions of events fall", false, false, {PUT(1, 2, 7), PUT(3, 4, 8)}},
+	 {EVENT(PUT, 9), EVENT(PUT, 4)}},
+	{{"an event twice", false, false, {PUT(1, 2, 7)}}, {EVENT(PUT, 4), EVENT(PUT, 5)}},
+	{{"an event of a delete that found nothing",
+	  false,
+	  false,
+	  {PUT(1, 2, 7), DEL(3, 4, 0), DEL(5, 6, IPCMAP_NOTFOUND)}},
+	 {EVENT(PUT, 4), EVENT(DEL, 5), EVENT(DEL, 6)}},
+	{{"another version than the read one", false, false, {PUT(1, 2, 7), GET(3, 4, 7, 5)}},
+	 {EVENT(PUT, 4)}},
+	{{"another order than reads saw",
+	  false,
+	  false,
+	  {PUT(1, 8, 7), PUT(2, 9, 8), GET(10, 11, 7, 5), GET(12, 13, 7, 5)}},
+	 {EVENT(PUT, 5), EVENT(PUT, 6)}},
+	{{"an event before its change", false, false, {PUT(3, 4, 7)}}, {EVENT_AT(PUT, 4, 2)}},
+	{{"a counter is told", true, true, {ADD(1, 2, 1, 1), ADD(3, 4, 1, 2), GET(5, 6, 2, 9)}},
+	 {EVENT(PUT, 4), EVENT(PUT, 9)}},
+	{{"an addition is not told", false, true, {ADD(1, 2, 1, 1), ADD(3, 4, 1, 2)}},
+	 {EVENT(PUT, 4)}},
+	{{"a touch is told", false, false, {PUT(1, 2, 7), TOUCH(3, 4, 0)}},
+	 {EVENT(PUT, 4), EVENT(PUT, 5)}},
+	{{"a clear is told", true, false, {PUT(1, 2, 7), CLEAR(3, 4), CLEAR(5, 6)}},
+	 {EVENT(PUT, 4), EVENT(CLEAR, 5), EVENT(CLEAR, 6)}},
+	{{"a clear is not told", false, false, {PUT(1, 2, 7), CLEAR(3, 4)}}, {EVENT(PUT, 4)}},
+	{{"a fill is told", true, false, {LEASE(1, 2, 50), LEASE_FILL(3, 4, 50, 7, 0)}},
+	 {EVENT(PUT, 4)}},
+	{{"a refused fill is told",
+	  false,
+	  false,
+	  {LEASE(1, 2, 50), PUT(3, 4, 7), LEASE_FILL(5, 6, 50, 8, REFUSED)}},
+	 {EVENT(PUT, 4), EVENT(PUT, 5)}},
+	{{"killed, and told", true, false, {PUT(1, 2, 7), KILLED(3, 5, NEVER, LIN_PUT, 8)}},
+	 {EVENT(PUT, 4), EVENT(PUT, 5)}},
+	{{"killed, seen, and not told",
+	  false,
+	  false,
+	  {PUT(1, 2, 7), KILLED(3, 5, NEVER, LIN_PUT, 8), GET_VALUE(6, 7, 8)}},
+	 {EVENT(PUT, 4)}},
+	{{"killed, told, and not there",
+	  false,
+	  false,
+	  {PUT(1, 2, 7), KILLED(3, 5, 6, LIN_PUT, 8), GET_VALUE(7, 8, 7)}},
+	 {EVENT(PUT, 4), EVENT(PUT, 5)}},
+	{{"expired, reclaimed, and stored again",
+	  true,
+	  false,
+	  {PUT_BRIEF(1, 2, 7), MISS(3, 4), PUT(5, 6, 8)}},
+	 {EVENT(PUT, 4), EVENT(EXPIRE, 5), EVENT(PUT, 6)}},
+	{{"expired, and stored over", true, false, {PUT_BRIEF(1, 2, 7), MISS(3, 4), PUT(5, 6, 8)}},
+	 {EVENT(PUT, 4), EVENT(PUT, 6)}},
+	{{"an end that nothing has", false, false, {PUT(1, 2, 7)}},
+	 {EVENT(PUT, 4), EVENT(EXPIRE, 5)}},
+	{{"expired, told, and read",
+	  false,
+	  false,
+	  {PUT_BRIEF(1, 2, 7), MISS(3, 4), GET(5, 6, 7, 4)}},
+	 {EVENT(PUT, 4), EVENT(EXPIRE, 5)}},
+};
+
+static void judge_sample(const struct sample *s, const struct lin_tape *tape)
+{
+	struct lin_state none = {.counter = s->counter};
+	const char *why;
+	size_t n = 0;
+
+	while (n < MOST && s->op[n].inv)
+		n++;
+	if (lin_check(s->op, n, &none, tape, &why, NULL) == s->right)
+		return;
+	fprintf(stderr, "\n%s: judged wrongly\n", s->what);
+	lin_print(s->op, n, tape);
+	CU_FAIL("a history is judged wrongly");
+}
+
+static void lin__watched_samples(void)
+{
+	for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++) {
+		struct lin_tape tape = {watched[i].event, 0};
+
+		while (tape.n < MOST && tape.event[tape.n].what)
+			tape.n++;
+		judge_sample(&watched[i].s, &tape);
+	}
+}
 
 static void lin__samples(void)
 {
-	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
-		const struct sample *s = &samples[i];
-		struct lin_state none = {.counter = s->counter};
-		const char *why;
-		size_t n = 0;
-
-		while (n < MOST && s->op[n].inv)
-			n++;
-		if (lin_check(s->op, n, &none, &why, NULL) == s->right)
-			continue;
-		fprintf(stderr, "\n%s: judged wrongly\n", s->what);
-		lin_print(s->op, n);
-		CU_FAIL("a history is judged wrongly");
-	}
+	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
+		judge_sample(&samples[i], NULL);
 }
 
 /* ---- at random ---- */
@@ -310,9 +555,10 @@ static void lin__samples(void)
  * An execution in which call i happens at time 100 * (i + WIDE), and is seen to begin and to
  * end up to WIDE / 2 calls from there. Values 1, 2, ... are stored once each.
  */
-static size_t make_right(uint64_t *x, struct lin_op *op)
+static size_t make_right(uint64_t *x, struct lin_op *op, struct lin_event *event, size_t *ret_n)
 {
 	uint64_t val = 0, version = 0, next = 1, next_version = 1;
+	size_t n = 0;
 
 	for (size_t i = 0; i < CALLS; i++) {
 		struct lin_op *o = &op[i];
@@ -330,10 +576,14 @@ static size_t make_right(uint64_t *x, struct lin_op *op)
 			o->val = val = next++;
 			version = next_version;
 			next_version += 1 + load_random(x) % 3;
+			event[n++] = (struct lin_event){version, at + 400, IPCMAP_EVENT_PUT, 0};
 			break;
 		case 1:
 			o->kind = LIN_DEL;
 			o->rc = val ? 0 : IPCMAP_NOTFOUND;
+			if (val)
+				event[n++] = (struct lin_event){next_version++, at + 400,
+								IPCMAP_EVENT_DEL, 0};
 			val = version = 0;
 			break;
 		default:
@@ -344,6 +594,7 @@ static size_t make_right(uint64_t *x, struct lin_op *op)
 		if (o->rc)
 			o->shown = 0;
 	}
+	*ret_n = n;
 	return CALLS;
 }
 
@@ -351,17 +602,20 @@ static void lin__random_right_ones_are_accepted(void)
 {
 	struct lin_state none = {0};
 	uint64_t x = t_now_ms() | 1, seed = x, states, most = 0;
+	struct lin_event event[CALLS];
+	struct lin_tape tape = {event, 0};
 	struct lin_op op[CALLS];
 	const char *why;
 
 	printf("(seed %llu) ", (unsigned long long)seed);
 	for (unsigned i = 0; i < HISTORIES; i++) {
-		size_t n = make_right(&x, op);
-		bool ok = lin_check(op, n, &none, &why, &states);
+		size_t n = make_right(&x, op, event, &tape.n);
+		bool ok = lin_check(op, n, &none, NULL, &why, &states) &&
+			  lin_check(op, n, &none, &tape, &why, NULL);
 
 		most = states > most ? states : most;
 		if (!ok)
-			lin_print(op, n);
+			lin_print(op, n, &tape);
 		CU_ASSERT_FATAL(ok);
 	}
 	printf("(at most %llu states) ", (unsigned long long)most);
@@ -387,30 +641,69 @@ static void lin__random_wrong_ones_are_rejected(void)
 {
 	struct lin_state none = {0};
 	uint64_t x = t_now_ms() | 1, seed = x;
+	struct lin_event event[CALLS];
+	struct lin_tape tape = {event, 0};
 	struct lin_op op[CALLS];
 	const char *why;
 	unsigned spoiled = 0;
 
 	printf("(seed %llu) ", (unsigned long long)seed);
 	for (unsigned i = 0; i < HISTORIES; i++) {
-		size_t n = make_right(&x, op);
+		size_t n = make_right(&x, op, event, &tape.n);
 		bool ok;
 
 		if (!spoil(&x, op, n))
 			continue;
 		spoiled++;
-		ok = lin_check(op, n, &none, &why, NULL);
+		ok = lin_check(op, n, &none, NULL, &why, NULL);
 		if (ok)
-			lin_print(op, n);
+			lin_print(op, n, NULL);
 		CU_ASSERT_FATAL(!ok);
 	}
 	CU_ASSERT(spoiled > HISTORIES / 2);
 }
 
+/* Of what was told one thing is left out, or two next to each other change places. */
+static void lin__random_tapes_with_a_fault_are_rejected(void)
+{
+	struct lin_state none = {0};
+	uint64_t x = t_now_ms() | 1, seed = x;
+	struct lin_event event[CALLS];
+	struct lin_tape tape = {event, 0};
+	struct lin_op op[CALLS];
+	const char *why;
+
+	printf("(seed %llu) ", (unsigned long long)seed);
+	for (unsigned i = 0; i < HISTORIES; i++) {
+		size_t n = make_right(&x, op, event, &tape.n), k = load_random(&x) % (tape.n - 1);
+		struct lin_event was = event[k];
+		bool ok;
+
+		if (i % 2) {
+			memmove(&event[k], &event[k + 1], (--tape.n - k) * sizeof(*event));
+		} else {
+			event[k].what = event[k + 1].what;
+			event[k + 1].what = was.what;
+			if (event[k].what == was.what) { /* two puts: as if they had been one */
+				event[k].version = event[k + 1].version;
+				memmove(&event[k + 1], &event[k + 2],
+					(--tape.n - k - 1) * sizeof(*event));
+			}
+		}
+		ok = lin_check(op, n, &none, &tape, &why, NULL);
+		if (ok)
+			lin_print(op, n, &tape);
+		CU_ASSERT_FATAL(!ok);
+	}
+}
+
 static CU_TestInfo tests[] = {
 	{"wrong histories are rejected, right ones accepted", lin__samples},
+	{"so where somebody watched", lin__watched_samples},
 	{"right histories made at random are accepted", lin__random_right_ones_are_accepted},
 	{"the same with one stale read are rejected", lin__random_wrong_ones_are_rejected},
+	{"the same with events lost or swapped are rejected",
+	 lin__random_tapes_with_a_fault_are_rejected},
 	CU_TEST_INFO_NULL,
 };
 

@@ -10,7 +10,8 @@
  * Meanwhile, by scenario: a filler inserts and deletes thousands of keys of its own, so that
  * the index splits, logs fill and cleaning moves entries, up to the limit; a compactor
  * compacts, so that buckets are merged; workers are killed, in the middle of a call, and
- * others go on with what they had left to do.
+ * others go on with what they had left to do. A watcher hears of the changes; where it heard
+ * all of a round, the order that is looked for must be the one it heard. It is killed, too.
  *
  * Builds with crash points give the processor away there, now and then, so that calls meet in
  * all places; and half of the kills happen at such a point.
@@ -24,6 +25,7 @@
 #include "callers.h"
 
 #include "map.h"
+#include "os.h"
 
 #include <signal.h>
 
@@ -43,12 +45,18 @@ struct run {
 	uint64_t x;
 	struct worker w[WORKERS];
 	pid_t pid[WORKERS];
+	struct watcher how;
+	pid_t watcher;
+	bool deaf; /* not all of this round was heard */
+	uint64_t tapes, told; /* that were whole; events on them */
+	uint64_t leads, filled, refused, stale;
 	uint32_t lives;
 	uint64_t kills, checked, overlapping, most_states, takeovers, cleaned;
 	uint64_t happened; /* killed calls whose value was seen */
 	struct lin_state state[KEYS];
 	uint64_t highest[KEYS];
-	struct lin_op all[WORKERS * OPS * KEYS + KEYS]; /* a clear is a call on each key */
+	/* a clear is a call on each key; some leases are two */
+	struct lin_op all[WORKERS * OPS * KEYS + KEYS];
 	size_t n;
 	uint16_t shard[KEYS];
 	struct ipcmap *watch; /* read-only: the parent is no owner, and forks */
@@ -62,7 +70,29 @@ static void start_worker(struct run *run, uint32_t me)
 	run->w[me].life = ++run->lives;
 	run->w[me].seq = 0;
 	run->w[me].x = load_random(&run->x) | 1;
+	memset(run->w[me].held, 0, sizeof(run->w[me].held));
+	memset(run->w[me].ended, 0, sizeof(run->w[me].ended));
 	run->pid[me] = t_run(callers_work, &run->w[me]);
+}
+
+static void start_watcher(struct run *run)
+{
+	run->deaf = true;
+	im_store32_rel(&sh->listening, 0);
+	run->how.prefix = load_random(&run->x) % 2;
+	run->watcher = t_run(callers_watch, &run->how);
+}
+
+/* The leases of this round that a dead worker had: it was alive at the end of its last call. */
+static void note_death(uint32_t me, uint32_t n)
+{
+	uint64_t last = n && n <= OPS ? sh->op[me][n - 1].ret : 0;
+
+	if (n < OPS && sh->op[me][n].inv)
+		last = sh->op[me][n].inv;
+	for (uint32_t i = 0; i < n; i++)
+		if (sh->op[me][i].kind == LIN_LEASE && !sh->op[me][i].dead)
+			sh->op[me][i].dead = last;
 }
 
 /* A worker died: its call has no return, and another process goes on. */
@@ -73,9 +103,10 @@ static void replace(struct run *run, uint32_t me)
 
 	im_store32_rlx(&sh->die_in[me], 0);
 	run->kills++;
+	note_death(me, i);
 	if (i < OPS && o->inv && !o->ret) {
 		o->rc = LIN_PENDING;
-		o->shown = 0;
+		o->shown &= LIN_BRIEF | LIN_KEEPS;
 		o->dead = lin_stamp(&sh->stamp);
 	}
 	if (i < OPS && o->inv)
@@ -99,6 +130,11 @@ static void maybe_kill(struct run *run, unsigned *left)
 	if (!*left || load_random(&run->x) % 16)
 		return;
 	--*left;
+	if (load_random(&run->x) % 16 == 0 && im_load32_acq(&sh->listening)) {
+		t_kill(run->watcher);
+		start_watcher(run);
+		return;
+	}
 	if (HAVE_POINTS && load_random(&run->x) % 2) {
 		im_store32_rel(&sh->die_in[me], 1 + (uint32_t)(load_random(&run->x) % 200));
 		return;
@@ -126,7 +162,7 @@ static void watch_count(struct run *run)
 
 	for (unsigned i = 0; i < 20; i++) {
 		CU_ASSERT(ipcmap_entries(run->watch, &n) == 0);
-		if (n > FILL + KEYS)
+		if (n > FILL + KEYS + WORKERS * BESIDE)
 			fprintf(stderr, "\nentries: %llu\n", (unsigned long long)n);
 		CU_ASSERT_FATAL(n <= FILL + KEYS + WORKERS * BESIDE);
 		run->counts++;
@@ -139,6 +175,9 @@ static void play_round(struct run *run)
 	uint64_t end = t_now_ms() + 3u * T_LIMIT_MS;
 
 	memset(sh->op, 0, sizeof(sh->op));
+	for (uint32_t k = 0; k < KEYS; k++)
+		im_store_rel(&sh->heard[k].n, 0);
+	run->deaf = !im_load32_acq(&sh->listening);
 	im_store32_rel(&sh->ready, 0);
 	im_store32_rel(&sh->round, sh->round + 1);
 	im_store32_rel(&sh->pause, 0);
@@ -160,9 +199,28 @@ static void play_round(struct run *run)
 		usleep(100);
 }
 
+/* All that has happened was heard. False: nobody listens. */
+static bool drain(void)
+{
+	uint64_t end = t_now_ms() + 3u * T_LIMIT_MS;
+	uint32_t n = im_load32_rlx(&sh->drain) + 1;
+
+	im_store32_rel(&sh->drain, n);
+	while (im_load32_acq(&sh->listening) && im_load32_acq(&sh->drained) != n &&
+	       t_now_ms() < end)
+		usleep(100);
+	CU_ASSERT(!im_load32_acq(&sh->listening) || im_load32_acq(&sh->drained) == n);
+	return im_load32_acq(&sh->listening);
+}
+
 static bool changed_nothing(int rc)
 {
 	return rc == IPCMAP_BUSY || rc == IPCMAP_LIMIT || rc == IPCMAP_FULL;
+}
+
+static bool uses_lease(const struct lin_op *o)
+{
+	return o->kind == LIN_FILL || o->kind == LIN_FAIL;
 }
 
 static void gather_one(struct run *run, const struct lin_op *o, uint32_t k)
@@ -172,11 +230,43 @@ static void gather_one(struct run *run, const struct lin_op *o, uint32_t k)
 	*to = *o;
 	to->key = (uint8_t)k;
 	to->shard = run->shard[k];
-	/* a clear that gave up has cleared some shards */
-	if (o->kind == LIN_CLEAR && o->rc && o->rc != LIN_PENDING) {
+	/* a clear that gave up has cleared some shards; a fill has ended its lease, or not */
+	if ((o->kind == LIN_CLEAR && o->rc && o->rc != LIN_PENDING) ||
+	    (uses_lease(o) && changed_nothing(o->rc))) {
 		to->rc = LIN_PENDING;
 		to->dead = o->ret;
+		to->kind = o->kind == LIN_CLEAR ? LIN_CLEAR : LIN_FAIL;
 	}
+	if (o->kind != LIN_LEASE || o->rc != IPCMAP_LEAD)
+		return;
+	run->leads++;
+	if (!(o->shown & LIN_VALUE))
+		return;
+	/* the expired value beside the lease was looked at before */
+	to->shown &= LIN_BRIEF;
+	run->all[run->n] = *to;
+	run->all[run->n].kind = LIN_STALE;
+	run->all[run->n].shown = LIN_VALUE | LIN_VERSION;
+	run->all[run->n++].rc = 0;
+	run->stale++;
+}
+
+static bool says_nothing(const struct lin_op *o)
+{
+	if (!o->inv)
+		return true;
+	if (o->kind == LIN_LEASE) /* held, or it failed lately */
+		return o->rc != IPCMAP_LEAD && o->rc != LIN_PENDING;
+	return changed_nothing(o->rc) && o->kind != LIN_CLEAR && !uses_lease(o);
+}
+
+static void count_lease(struct run *run, const struct lin_op *o)
+{
+	CU_ASSERT(o->kind != LIN_LEASE || o->rc == IPCMAP_LEAD || o->rc == LIN_PENDING ||
+		  o->rc == IPCMAP_BUSY || o->rc == -EIO);
+	run->filled += o->kind == LIN_FILL && o->rc == 0;
+	run->refused += uses_lease(o) && o->rc == IPCMAP_MISMATCH;
+	run->stale += o->kind == LIN_STALE;
 }
 
 /* All calls of the round; those that changed nothing say nothing. */
@@ -187,7 +277,8 @@ static void gather(struct run *run)
 		for (uint32_t i = 0; i < OPS; i++) {
 			const struct lin_op *o = &sh->op[k][i];
 
-			if (!o->inv || (changed_nothing(o->rc) && o->kind != LIN_CLEAR))
+			count_lease(run, o);
+			if (says_nothing(o))
 				continue;
 			for (uint32_t j = 0; o->key == EVERY_KEY && j < KEYS; j++)
 				gather_one(run, o, j);
@@ -268,6 +359,60 @@ static void count_all(struct ipcmap *m, uint64_t there)
 			(unsigned long long)st.entries, (unsigned long long)scanned);
 }
 
+/*
+ * Leases go with a delete of what is not there, so that the next round begins without. What
+ * may expire goes as well, or the keys could not be counted; before, they were.
+ */
+static void settle(struct run *run, struct ipcmap *m)
+{
+	unsigned char key[LONG_KEY + 20];
+
+	for (uint32_t k = 0; k < KEYS; k++) {
+		int r;
+
+		if (run->state[k].there && k != BRIEF)
+			continue;
+		r = ipcmap_del(m, key, callers_key(k, key));
+		CU_ASSERT(r == IPCMAP_NOTFOUND || (r == 0 && k == BRIEF));
+		run->state[k].there = false;
+		run->state[k].val = run->state[k].version = 0;
+	}
+}
+
+/* What the watcher knows from events is what there is. */
+static void compare_heard(const struct run *run, uint32_t k)
+{
+	const struct lin_op *last = &run->all[run->n - KEYS + k];
+	const struct heard *h = &sh->heard[k];
+	bool there = last->rc == 0;
+
+	CU_ASSERT_FATAL(last->key == k && last->who == WORKERS);
+	if ((k == LONG && run->how.prefix) || (k == BRIEF && !there))
+		return;
+	if (h->there == there && (!there || h->version == last->out_version))
+		return;
+	fprintf(stderr, "\nkey %u: %s, version %llu; the watcher has %s, version %llu\n", k,
+		there ? "there" : "not there", (unsigned long long)last->out_version,
+		h->there ? "it" : "none", (unsigned long long)h->version);
+	CU_FAIL("events do not lead to what there is");
+}
+
+/* What was heard of key @k, if all of it was. */
+static const struct lin_tape *tape_of(struct run *run, uint32_t k, struct lin_tape *ret)
+{
+	const struct heard *h = &sh->heard[k];
+
+	if (run->deaf || (k == LONG && run->how.prefix))
+		return NULL;
+	*ret = (struct lin_tape){h->event, h->n};
+	run->told += ret->n;
+	for (size_t i = 0; i < ret->n; i++)
+		if (h->event[i].what == IPCMAP_EVENT_GAP)
+			return ret;
+	run->tapes += ret->n > 0;
+	return ret;
+}
+
 static bool was_seen(const struct lin_op *ops, size_t n, uint64_t val)
 {
 	for (size_t i = 0; i < n; i++)
@@ -279,18 +424,20 @@ static bool was_seen(const struct lin_op *ops, size_t n, uint64_t val)
 /* Is there an order of the calls on key @k? Where it ends, the next round begins. */
 static bool judge(struct run *run, uint32_t k)
 {
-	static struct lin_op ops[WORKERS * OPS + KEYS];
+	static struct lin_op ops[2 * WORKERS * OPS + KEYS];
 	size_t n = of_key(run, k, ops);
 	struct lin_state *s = &run->state[k];
 	const struct lin_op *last = &ops[n - 1];
+	struct lin_tape heard;
+	const struct lin_tape *tape = tape_of(run, k, &heard);
 	const char *why;
 	uint64_t states;
 
-	if (!lin_check(ops, n, s, &why, &states)) {
+	if (!lin_check(ops, n, s, tape, &why, &states)) {
 		fprintf(stderr, "\nkey %u: %s; at the start %s%llx, version %llu\n", k, why,
 			s->there ? "" : "nothing; ", (unsigned long long)s->val,
 			(unsigned long long)s->version);
-		lin_print(ops, n);
+		lin_print(ops, n, tape);
 		return false;
 	}
 	run->checked += n;
@@ -315,19 +462,27 @@ static bool judge(struct run *run, uint32_t k)
 static bool look(struct run *run)
 {
 	struct ipcmap_stat st = {.struct_size = sizeof(st)};
-	bool ok = true;
+	bool ok = true, heard;
+	uint64_t there;
 	struct ipcmap *m;
 
 	CU_ASSERT_FATAL(load_open(callers_map, 0, 0, 0, &m) == 0);
 	CU_ASSERT(ipcmap_check(m, load_print, NULL) == 0);
 	gather(run);
-	count_all(m, read_all(run, m));
+	there = read_all(run, m);
+	heard = drain();
+	for (uint32_t k = 0; k < KEYS && heard; k++)
+		compare_heard(run, k);
+	for (uint32_t k = 0; k < KEYS; k++)
+		ok &= judge(run, k);
+	there -= run->state[BRIEF].there;
+	settle(run, m);
+	count_all(m, there);
+	drain();
 	CU_ASSERT(ipcmap_stat(m, &st) == 0);
 	run->takeovers = st.takeovers;
 	run->cleaned = st.cleaned;
 	ipcmap_close(m);
-	for (uint32_t k = 0; k < KEYS; k++)
-		ok &= judge(run, k);
 	return ok;
 }
 
@@ -358,16 +513,22 @@ static void play(unsigned what, uint64_t limit, uint64_t rounds)
 	for (uint32_t k = 0; k < KEYS; k++)
 		run.state[k].counter = is_counter(k);
 	sh = t_shared(sizeof(*sh));
+	sh->clock = im_os->coarse();
+	callers_clock_on();
 	CU_ASSERT_FATAL(load_open(callers_map, IPCMAP_CREATE, limit, what & TWO_SHARDS ? 2 : 1,
 				  &m) == 0);
 	load_compress(m, 600);
 	find_shards(&run, m);
+	memcpy(run.how.shard, run.shard, sizeof(run.shard));
 	ipcmap_close(m);
 	CU_ASSERT_FATAL(load_open(callers_map, IPCMAP_RDONLY, 0, 0, &run.watch) == 0);
 	for (uint32_t k = 0; k < WORKERS; k++) {
 		sh->next[k] = OPS;
 		start_worker(&run, k);
 	}
+	start_watcher(&run);
+	while (!im_load32_acq(&sh->listening))
+		usleep(100);
 	x = load_random(&run.x) | 1;
 	if (what & FILLING)
 		filler = t_run(callers_fill, &x);
@@ -383,6 +544,7 @@ static void play(unsigned what, uint64_t limit, uint64_t rounds)
 	im_store32_rel(&sh->stop, 1);
 	for (uint32_t k = 0; k < WORKERS; k++)
 		CU_ASSERT(t_ok(run.pid[k]));
+	CU_ASSERT(t_ok(run.watcher));
 	CU_ASSERT(!filler || t_ok(filler));
 	CU_ASSERT(!compactor || t_ok(compactor));
 	printf("\n    %llu rounds, %llu calls, %llu pairs at once, at most %llu states; %llu "
@@ -396,10 +558,19 @@ static void play(unsigned what, uint64_t limit, uint64_t rounds)
 	       (unsigned long long)run.happened, (unsigned long long)run.cleaned,
 	       (unsigned long long)sh->compactions, (unsigned long long)sh->limits,
 	       (unsigned long long)sh->busy);
+	printf("\n    %llu leases, %llu fills, %llu refused, %llu expired values shown; %llu events "
+	       "told, %llu gaps, %llu whole tapes ",
+	       (unsigned long long)run.leads, (unsigned long long)run.filled,
+	       (unsigned long long)run.refused, (unsigned long long)run.stale,
+	       (unsigned long long)run.told, (unsigned long long)sh->gaps,
+	       (unsigned long long)run.tapes);
 	ipcmap_close(run.watch);
+	CU_ASSERT(run.filled > 0 && run.refused > 0);
+	CU_ASSERT(what & FILLING || run.tapes > 0);
 	CU_ASSERT(run.overlapping > 0);
 	CU_ASSERT(!(what & KILLING) || run.kills > 0);
 	ipcmap_unlink(callers_map);
+	callers_clock_off();
 	t_shared_free(sh, sizeof(*sh));
 }
 
