@@ -66,7 +66,7 @@ static void commit(struct fz_run *run, const struct fz_rec *r)
 		c[i].ttl_ns = r->b & 0x800 ? r->d << 20 : 0;
 	}
 	rc = ipcmap_commit(run->m, c, n, r->b & 0x1000 ? IPCMAP_NOWAIT : 0);
-	fz_may(run, "commit", rc, PUTS);
+	fz_may(run, "commit", rc, PUTS | E(IPCMAP_VERSION));
 	for (size_t i = 0; i < n; i++) {
 		if (rc == 0 && c[i].rc)
 			fz_broken("a change of a group that was made has an error", c[i].rc);

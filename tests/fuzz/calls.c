@@ -185,6 +185,7 @@ static void leave_prefix(struct fz_run *run)
 {
 	fz_snapshots_close(run);
 	fz_watches_close(run);
+	fz_pins_end(run);
 	ipcmap_close(run->m);
 	run->m = run->above[--run->depth];
 }
@@ -215,6 +216,7 @@ void fz_detach(struct fz_run *run)
 		leave_prefix(run);
 	fz_snapshots_close(run);
 	fz_watches_close(run);
+	fz_pins_end(run);
 	ipcmap_close(run->m);
 	run->m = NULL;
 	if (run->rdonly && !stores_nothing(run))
@@ -530,6 +532,10 @@ void fz_call(struct fz_run *run, const struct fz_rec *r)
 		break;
 	case FZ_LEASE ... FZ_FILL:
 		fz_load_key(run, r);
+		break;
+	case FZ_HOLD:
+	case FZ_LET_GO:
+		fz_pin(run, r);
 		break;
 	case FZ_REPAIR:
 		repair(run);

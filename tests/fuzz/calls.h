@@ -56,6 +56,11 @@ void fz_many(struct fz_run *run, const struct fz_rec *r);
 void fz_snapshot(struct fz_run *run, const struct fz_rec *r);
 void fz_snapshots_close(struct fz_run *run);
 
+/* ---- calls-pin.c ---- */
+
+void fz_pin(struct fz_run *run, const struct fz_rec *r);
+void fz_pins_end(struct fz_run *run);
+
 /* ---- calls-wait.c ---- */
 
 void fz_watch(struct fz_run *run, const struct fz_rec *r);

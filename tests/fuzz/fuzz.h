@@ -124,8 +124,13 @@ enum fz_kind {
 	FZ_GRANT,
 	FZ_EVENT,
 	FZ_RECORD,
+	FZ_VALUE_PIN,
+	/* more calls */
+	FZ_HOLD,
+	FZ_LET_GO,
 	FZ_KINDS,
 	FZ_MORE = FZ_SHARD_WAITS,
+	FZ_MORE_CALLS = FZ_HOLD,
 };
 
 /* ---- seeds.c ---- */
@@ -173,6 +178,7 @@ struct fz_run {
 	const char *table[3]; /* of each */
 	struct fz_watched *watched[2];
 	struct fz_leased *leased[4];
+	struct fz_held *held[4];
 	unsigned char *before; /* its bytes when a read-only attach began */
 	bool changed;	       /* ... and have we changed them since? */
 };

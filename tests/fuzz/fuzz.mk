@@ -18,7 +18,7 @@ FZ_HEADS := $(wildcard shm/*.h core/*.h tools/*.h tests/fuzz/*.h)
 FZ_TOOL  := -Itools -Dmain=fz_tool_main -Dexit=fz_exit -Datexit=fz_atexit -Dipcmap_open=fz_open \
             -Dipcmap_close=fz_close -Dipcmap_snapshot_open=fz_snapshot_open -Dipcmap_snapshot_close=fz_snapshot_close
 FZ_VERBS := $(patsubst tools/%.c,%,$(filter-out tools/cmd-load.c tools/cmd-dump.c,$(TOOL_SRC)))
-FZ_PARTS := seeds patch calls calls-many calls-snapshot calls-wait script load dump args
+FZ_PARTS := seeds patch calls calls-many calls-snapshot calls-wait calls-pin script load dump args
 FZ_OBJ   := $(LIB_SRC:%.c=$(FZ)/%.o) $(FZ_VERBS:%=$(FZ)/tool/%.o) $(FZ_PARTS:%=$(FZ)/tests/fuzz/%.o)
 
 $(FZ)/%.o: %.c $(FZ_HEADS) tests/fuzz/fuzz.mk

@@ -55,7 +55,8 @@ static struct fz_rec any_record(void)
 	};
 
 	if (WAY == FZ_SOUND && (r.kind < FZ_CALLS || fz_is_patch(&r)))
-		r.kind = (uint8_t)(FZ_CALLS + rnd() % (FZ_MORE - FZ_CALLS));
+		r.kind = (uint8_t)(rnd() % 16 ? FZ_CALLS + rnd() % (FZ_MORE - FZ_CALLS)
+					      : FZ_MORE_CALLS + rnd() % (FZ_KINDS - FZ_MORE_CALLS));
 	if (rnd() & 1)
 		r.d >>= rnd() & 63;
 	return r;

@@ -205,6 +205,13 @@ static const struct field item_fields[] = {U32(0), U32(4), U64(8)};
 static const struct field shard_waits_fields[] = {
 	F(fmt_shard, ring),	  F(fmt_shard, ring_head), F(fmt_shard, leases),
 	F(fmt_shard, group_word), F(fmt_shard, group),	   F(fmt_shard, version),
+	F(fmt_shard, parked),	  F(fmt_shard, parked_n),
+};
+
+/* The table begins a line before its first pin: that has the head's fields. */
+static const struct field value_pin_fields[] = {
+	F(fmt_value_pin, owner), F(fmt_value_pin, extent), F(fmt_value_pin, word),
+	F(fmt_value_pin, n),	 F(fmt_value_pin, since),
 };
 
 static const struct field waits_fields[] = {
@@ -287,11 +294,26 @@ static struct kind of_waits(enum fz_kind kind, const struct fmt_header *h, uint6
 			     sizeof(struct fmt_lease), NULL, n};
 }
 
+/* The pins of values, behind the waiting area, which begins at @at. */
+static struct kind of_value_pins(const struct fmt_header *h, uint64_t at)
+{
+	uint64_t tables = h->user[FMT_GEO_TABLES];
+
+	at += fmt_waits_len(tables, h->n_owners, h->n_shards);
+	if (at + fmt_pins_len(tables) > h->user_off + h->user_len)
+		return (struct kind){.n = 0};
+	return (struct kind){FIELDS(value_pin_fields),
+			     at + sizeof(struct fmt_pins) - sizeof(struct fmt_value_pin) * 2,
+			     sizeof(struct fmt_value_pin), NULL, 8};
+}
+
 static struct kind kind_of(const struct fz_seed *seed, const struct fz_rec *r)
 {
 	const struct fmt_header *h = (const void *)seed->bytes;
 	uint64_t area = h->user_off + h->user[FMT_GEO_SNAP_OFF];
 	uint64_t shards = h->user_off;
+	uint64_t waits = align_up(area + fmt_area_len(h->user[FMT_GEO_TABLES]) - h->user_off, 64) +
+			 h->user_off;
 
 	switch (r->kind % FZ_KINDS) {
 	case FZ_HEADER:
@@ -339,9 +361,9 @@ static struct kind kind_of(const struct fz_seed *seed, const struct fz_rec *r)
 		return (struct kind){FIELDS(shard_waits_fields), shards, FMT_SHARD_LEN, NULL,
 				     h->n_shards};
 	case FZ_WAITS ... FZ_GRANT:
-		return of_waits(r->kind % FZ_KINDS, h,
-				align_up(area + fmt_area_len(h->user[FMT_GEO_TABLES]) -
-						 h->user_off, 64) + h->user_off);
+		return of_waits(r->kind % FZ_KINDS, h, waits);
+	case FZ_VALUE_PIN:
+		return of_value_pins(h, waits);
 	case FZ_EVENT:
 		return (struct kind){FIELDS(event_fields), 0, 0, seed->events, seed->n_events};
 	case FZ_RECORD:
@@ -441,7 +463,7 @@ bool fz_is_patch(const struct fz_rec *r)
 {
 	unsigned kind = r->kind % FZ_KINDS;
 
-	return kind < FZ_LATER || kind >= FZ_MORE;
+	return kind < FZ_LATER || (kind >= FZ_MORE && kind < FZ_MORE_CALLS);
 }
 
 void fz_patch(unsigned char *map, const struct fz_seed *seed, const struct fz_rec *r)

@@ -54,7 +54,7 @@ static int build(struct im_seg *seg)
 	return 0;
 }
 
-static bool make_empty(const char *path, bool waits)
+static bool make_empty(const char *path, bool waits, bool pins)
 {
 	struct im_seg_create how = {
 		.limit = LIMIT,
@@ -80,6 +80,8 @@ static bool make_empty(const char *path, bool waits)
 	if (waits)
 		how.user_len = align_up(how.user_len, 64) +
 			       fmt_waits_len(TABLES, how.n_owners, SHARDS);
+	if (pins)
+		how.user_len += fmt_pins_len(TABLES);
 	unlink(path);
 	rc = im_seg_create(path, &how, &why, &seg);
 	if (rc < 0) {
@@ -223,6 +225,9 @@ static bool is_killed(struct fz_seed *s, const char *path, void (*work)(struct i
 	return false;
 }
 
+/* Places in fz_seeds[]; from KILLED on seeds are killed, each kind in another work. */
+enum { EMPTY, ENTRIES, FULL, KILLED, WATCHED = 15, HOLDS = 23 };
+
 static void work_watched(struct ipcmap *m)
 {
 	int r = wait_and_load(m);
@@ -272,6 +277,25 @@ static void work_waits(struct ipcmap *m)
 	commit_some(m);
 }
 
+/* What holds values, and takes them away from under their pins. */
+static void work_pins(struct ipcmap *m)
+{
+	struct ipcmap_pin p[4];
+	char key[8];
+
+	im_crash_hook = die;
+	for (uint32_t i = 0; i < 4; i++) {
+		snprintf(key, sizeof(key), "k%u", 300 + i);
+		put(m, 300 + i, i % 2 ? 30 : 2100, 0);
+		if (ipcmap_pin(m, key, 4, &p[i]))
+			return;
+		ipcmap_del(m, key, 4);
+	}
+	die("pins.parked");
+	for (uint32_t i = 0; i < 4; i++)
+		ipcmap_unpin(m, &p[i]);
+}
+
 /* All else that writes. */
 static void work(struct ipcmap *m)
 {
@@ -294,17 +318,17 @@ static void work(struct ipcmap *m)
 	}
 }
 
-static bool work_killed(struct fz_seed *s, const char *path, bool waits)
+static bool work_killed(struct fz_seed *s, const char *path, unsigned i)
 {
 	die_at = s->name;
-	return is_killed(s, path, waits ? work_waits : work);
+	return is_killed(s, path, i >= HOLDS ? work_pins : i > WATCHED ? work_waits : work);
 }
 #else
-static bool work_killed(struct fz_seed *s, const char *path, bool waits)
+static bool work_killed(struct fz_seed *s, const char *path, unsigned i)
 {
 	(void)s;
 	(void)path;
-	(void)waits;
+	(void)i;
 	return true;
 }
 #endif
@@ -317,9 +341,9 @@ struct fz_seed fz_seeds[] = {
 	{.name = "snapshot.ready"}, {.name = "keep.leaving"},	{.name = "room.released"},
 	{.name = "watched"},	    {.name = "event.bytes"},	{.name = "lease.granted"},
 	{.name = "lease.voided"},   {.name = "commit.named"},	{.name = "commit.done"},
-	{.name = "group.stored"},   {.name = "group.ended"},
+	{.name = "group.stored"},   {.name = "group.ended"},	{.name = "room.parked"},
+	{.name = "pins.parked"},    {.name = "room.unparked"},
 };
-enum { EMPTY, ENTRIES, FULL, KILLED, WATCHED = 15 };
 const unsigned fz_n_seeds = sizeof(fz_seeds) / sizeof(fz_seeds[0]);
 
 /* ---- where things lie ---- */
@@ -453,7 +477,7 @@ static bool make(struct fz_seed *s, unsigned i, const char *path)
 	int r = 0;
 
 	make_bulk();
-	if (!make_empty(path, i != EMPTY))
+	if (!make_empty(path, i != EMPTY, i >= HOLDS))
 		return false;
 	if (i != EMPTY) {
 		r = ipcmap_open(path, NULL, &m);
@@ -471,7 +495,7 @@ static bool make(struct fz_seed *s, unsigned i, const char *path)
 	if (r == 0 && i == WATCHED)
 		r = !is_killed(s, path, work_watched);
 	else if (r == 0 && i >= KILLED)
-		r = !work_killed(s, path, i > WATCHED);
+		r = !work_killed(s, path, i);
 	return r == 0 && keep(s, path);
 }
 
