@@ -17,6 +17,11 @@ size_t points_make_key(uint32_t id, unsigned char *key)
 	return POINTS_FAR_LEN;
 }
 
+bool points_is_key(uint32_t id)
+{
+	return id != POINTS_SNAPSHOT && id != POINTS_OLD;
+}
+
 uint32_t points_id_of(const void *key)
 {
 	return (uint32_t)strtoul((const char *)key + 4, NULL, 10);
@@ -70,6 +75,16 @@ int points_del(struct ipcmap *m, uint32_t id)
 
 	points_step_in();
 	return points_step_out(ipcmap_del(m, key, n));
+}
+
+void points_leave_no_extent(struct ipcmap *m)
+{
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+	struct ipcmap_stat st = {.struct_size = sizeof(st)};
+
+	T_MUST(ipcmap_stat(m, &st) == 0);
+	o.limit = st.used - 2 * st.extent_len;
+	T_MUST(ipcmap_tune(m, &o) == 0);
 }
 
 static uint64_t leap(void)
@@ -128,17 +143,15 @@ static int add_pair(void *arg, const struct ipcmap_pair *pair)
 	return 0;
 }
 
-static struct points_seen look_at_snapshot(struct ipcmap *m)
+static void look_at_snapshot(struct ipcmap *m, uint64_t version, struct points_seen *s)
 {
 	struct ipcmap_snapshot *snap;
-	struct points_seen s = {0};
 
-	s.r = ipcmap_snapshot_open(m, "table", 0, &snap);
-	if (s.r == 0) {
-		s.r = ipcmap_snapshot_each(snap, add_pair, &s);
+	s->r = ipcmap_snapshot_open(m, "table", version, &snap);
+	if (s->r == 0) {
+		s->r = ipcmap_snapshot_each(snap, add_pair, s);
 		ipcmap_snapshot_close(snap);
 	}
-	return s;
 }
 
 struct points_seen points_look(struct ipcmap *m, uint32_t id)
@@ -149,7 +162,11 @@ struct points_seen points_look(struct ipcmap *m, uint32_t id)
 	size_t len = 0;
 
 	if (id == POINTS_SNAPSHOT)
-		return look_at_snapshot(m);
+		look_at_snapshot(m, 0, &s);
+	for (uint64_t v = 1; id == POINTS_OLD && v <= points->old && s.r == 0; v++)
+		look_at_snapshot(m, v, &s);
+	if (!points_is_key(id))
+		return s;
 	s.r = ipcmap_get(m, key, points_make_key(id, key), buf, sizeof(buf), &len);
 	if (s.r == 0) {
 		s.len = (uint32_t)len;

@@ -139,7 +139,7 @@ static void look_by_scan(struct ipcmap *m)
 		fprintf(stderr, "\n%s: %s: scan: %d", points_scenario->name, stage, r);
 	T_MUST(r == 0);
 	for (uint32_t i = 0; i < points->n; i++) {
-		unsigned there = points->id[i] != POINTS_SNAPSHOT &&
+		unsigned there = points_is_key(points->id[i]) &&
 				 points_look(m, points->id[i]).r == 0;
 
 		if (walk.times[i] != there)
@@ -253,7 +253,22 @@ static struct ipcmap *look_before(void)
 	look_at_keys(m, true);
 	if (points_scenario->group)
 		look_together(m);
+	if (points_scenario->watched == POINTS_FOLLOWED)
+		points_watch_before(m);
+	if (points_scenario->leased)
+		points_lease_look(m);
 	T_MUST(points_look(m, POINTS_NOBODY).r == IPCMAP_NOTFOUND);
+	return m;
+}
+
+/* Before anybody took over: from now on this process watches too, where that is asked for. */
+static struct ipcmap *attach_to_write(void)
+{
+	struct ipcmap *m = attach(0);
+
+	stage = "attached";
+	if (points_scenario->watched == POINTS_FOLLOWED)
+		points_watch_alive(m);
 	return m;
 }
 
@@ -265,6 +280,8 @@ static void look_after(struct ipcmap *m, bool scan)
 	if (scan)
 		look_by_scan(m);
 	nothing_is_lost(m);
+	if (points_scenario->leased)
+		points_lease_look(m);
 }
 
 static void clear_and_go_on(struct ipcmap *m)
@@ -274,6 +291,24 @@ static void clear_and_go_on(struct ipcmap *m)
 	must_be_sound(m);
 	points_write_on(m);
 	must_be_sound(m);
+	if (points_scenario->watched)
+		points_watch_look(m);
+}
+
+/* The last of a look: it changes what is looked at. */
+static void end_look(struct ipcmap *m, bool more)
+{
+	if (points_scenario->leased)
+		points_lease_end(m);
+	if (points_scenario->watched)
+		points_watch_look(m);
+	if (more)
+		clear_and_go_on(m);
+	if (points_scenario->watched)
+		points_watch_end(m);
+	if (more && points_scenario->watched)
+		must_be_sound(m);
+	ipcmap_close(m);
 }
 
 int points_child_look(void *arg)
@@ -285,21 +320,21 @@ int points_child_look(void *arg)
 	look_by_scan(m);
 	T_MUST(ipcmap_stat(m, &st) == 0);
 	ipcmap_close(m);
-	stage = "attached";
-	m = attach(0);
+	m = attach_to_write();
 	look_at_keys(m, false);
 	if (points_scenario->group)
 		look_together(m);
 	stage = "recovered";
 	look_after(m, true);
+	if (points_scenario->watched)
+		points_watch_begin(m);
 	if (points->kill_at % 2) {
 		stage = "written again";
 		points_write_on(m);
 		must_be_sound(m);
 		look_at_keys(m, false);
 	}
-	clear_and_go_on(m);
-	ipcmap_close(m);
+	end_look(m, true);
 	return 0;
 }
 
@@ -319,7 +354,7 @@ void points_look_at_state(void)
 	if (more)
 		points_count_reads(m);
 	ipcmap_close(m);
-	m = attach(0);
+	m = attach_to_write();
 	stage = writes ? "written" : "recovered";
 	if (writes)
 		points_write_once(m);
@@ -332,7 +367,7 @@ void points_look_at_state(void)
 			(unsigned long long)found);
 		_exit(1);
 	}
-	if (more)
-		clear_and_go_on(m);
-	ipcmap_close(m);
+	if (points_scenario->watched)
+		points_watch_begin(m);
+	end_look(m, more);
 }

@@ -101,6 +101,7 @@ static int child_traced(void *arg)
 
 	(void)arg;
 	points->acked = 0;
+	points->n_leases = points->n_prepared;
 	m = open_traced(points_scenario->opening, journal);
 	if (points_run_steps(m))
 		return 1;
@@ -123,18 +124,6 @@ static int child_succeed(void *arg)
 	im_owner_sweep(m->seg);
 	points_step_out(0);
 	return 0;
-}
-
-/* In owner slot 1, so that the next is in slot 2. */
-static int child_stay(void *arg)
-{
-	struct ipcmap *m;
-
-	T_MUST(ipcmap_open(points_name, NULL, &m) == 0);
-	t_gate_pass(arg);
-	alarm(0);
-	pause();
-	return 1;
 }
 
 bool points_run_slowly(int (*fn)(void *arg))
@@ -160,7 +149,7 @@ void points_count_reads(struct ipcmap *m)
 		size_t n = points_make_key(id, key), len = 0;
 		uint64_t count = 0;
 
-		if (id == POINTS_SNAPSHOT ||
+		if (!points_is_key(id) ||
 		    (!nobody && (!left || points->step[i] != (int)points->acked)))
 			continue;
 		left -= left > 0;
@@ -234,6 +223,17 @@ static bool look_at(struct trace_journal *j, uint32_t *tried)
 
 /* ---- successors ---- */
 
+/* Beside another, in slot 1. */
+static bool run_beside(int (*fn)(void *arg), bool other)
+{
+	pid_t first = other ? points_start_other() : 0;
+	bool good = points_run_slowly(fn);
+
+	if (first)
+		t_kill(first);
+	return good;
+}
+
 static bool succeed_from(uint32_t state, struct points_row *row)
 {
 	const char *path = points_path, *name = points_name;
@@ -246,7 +246,7 @@ static bool succeed_from(uint32_t state, struct points_row *row)
 	points_store_image(points_path, &im);
 	free(im.p);
 	points->acked = journal->state[state].acked;
-	good = points_run_slowly(child_succeed);
+	good = run_beside(child_succeed, points_scenario->living);
 	if (!good)
 		fprintf(stderr, "\n%s: a successor fails", points_scenario->name);
 	CU_ASSERT(good);
@@ -312,20 +312,10 @@ static void let_one_succeed(struct points_row *row)
 static void operate(const struct points_image *start, bool second, struct points_row *row)
 {
 	static unsigned char *seen[2];
-	struct t_gate gate;
-	pid_t first = 0;
 	bool good;
 
 	points_store_image(points_path, start);
-	if (second) {
-		t_gate_open(&gate);
-		first = t_run(child_stay, &gate);
-		t_gate_wait(&gate);
-		t_gate_close(&gate);
-	}
-	good = points_run_slowly(child_traced);
-	if (first)
-		t_kill(first);
+	good = run_beside(child_traced, second);
 	if (!good)
 		CU_FAIL("the operation fails when it is traced");
 	good = good && look_at(journal, &row->tried);
@@ -395,8 +385,9 @@ void points_step_over(const struct points_image *start)
 	points_journal(start->len);
 	if (!points_step_wanted())
 		return;
-	operate(start, false, &row);
-	if (points_step_all && !points_scenario->opening && row.states < TWICE_MAX)
+	operate(start, points_scenario->living, &row);
+	if (points_step_all && !points_scenario->opening && !points_scenario->living &&
+	    row.states < TWICE_MAX)
 		operate(start, true, &row);
 	points_report(&row);
 }

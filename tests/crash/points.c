@@ -169,11 +169,37 @@ static int child_prepare(void *arg)
 	T_MUST(ipcmap_open(points_name, &o, &m) == 0);
 	if (points_scenario->prepare)
 		points_scenario->prepare(m);
+	points->n_prepared = points->n_leases;
 	for (uint32_t i = 0; i < points->n; i++)
 		points->before[i] = points_look(m, points->id[i]);
 	T_MUST(ipcmap_check(m, load_print, NULL) == 0);
 	ipcmap_close(m);
 	return 0;
+}
+
+static int child_stay(void *arg)
+{
+	struct ipcmap *m;
+
+	T_MUST(ipcmap_open(points_name, NULL, &m) == 0);
+	if (points_scenario->living)
+		points_watch_alive(m);
+	t_gate_pass(arg);
+	alarm(0);
+	pause();
+	return 1;
+}
+
+pid_t points_start_other(void)
+{
+	struct t_gate gate;
+	pid_t pid;
+
+	t_gate_open(&gate);
+	pid = t_run(child_stay, &gate);
+	t_gate_wait(&gate);
+	t_gate_close(&gate);
+	return pid;
 }
 
 int points_run_steps(struct ipcmap *m)
@@ -197,6 +223,7 @@ static int child_operate(void *arg)
 	struct ipcmap *m;
 
 	points->acked = 0;
+	points->n_leases = points->n_prepared;
 	if (points_scenario->opening)
 		points_watch(kill_at);
 	T_MUST(ipcmap_open(points_name, NULL, &m) == 0);
@@ -258,7 +285,38 @@ bool points_run(int (*fn)(void *arg), uint32_t arg)
 	return t_ok(t_run(fn, &arg));
 }
 
+/* Beside the one that watches, if there is one. */
+static int status_beside(int (*fn)(void *arg), uint32_t arg)
+{
+	pid_t other = points_scenario->living ? points_start_other() : 0;
+	int status = t_wait(t_run(fn, &arg), T_LIMIT_MS);
+
+	if (other)
+		t_kill(other);
+	return status;
+}
+
+static bool run_beside(int (*fn)(void *arg), uint32_t arg)
+{
+	int status = status_beside(fn, arg);
+
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 #if HAVE_POINTS
+static bool killed_beside(int (*fn)(void *arg), const uint32_t *arg)
+{
+	int status = status_beside(fn, *arg);
+
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+/* Those who watch are many operations, each looked at for long. */
+static bool is_sampled(void)
+{
+	return points_scenario->sampled || points_scenario->watched;
+}
+
 static bool visited_often(uint32_t k)
 {
 	static const struct points_scenario *of;
@@ -267,7 +325,7 @@ static bool visited_often(uint32_t k)
 	if (of != points_scenario && !T_VALGRIND)
 		memset(seen, 0, sizeof(seen));
 	of = points_scenario;
-	return seen[points->seq[k - 1]]++ >= EACH_NAME;
+	return seen[points->seq[k - 1]]++ >= (is_sampled() ? EACH_NAME / 4 + 1 : EACH_NAME);
 }
 
 /* One state: look at it, and, if asked, let successors die on it. */
@@ -280,13 +338,13 @@ static bool try_state(bool nested)
 		return points_run(points_child_look, 0);
 	im = points_load_image(points_path);
 	points_store_image(points_path, &im);
-	t_ok(t_run(child_succeed, &(uint32_t){0}));
+	run_beside(child_succeed, 0);
 	n = points->count;
-	step = n / NESTED_MAX + 1;
+	step = n / (is_sampled() ? NESTED_MAX / 3 + 1 : NESTED_MAX) + 1;
 	for (uint32_t j = 1 + kill_at % step; j <= n; j += step) {
 		points_store_image(points_path, &im);
 		points->acked = acked;
-		CU_ASSERT(t_killed(t_run(child_succeed, &j)));
+		CU_ASSERT(killed_beside(child_succeed, &j));
 		points->kill_at = 0;
 		points_total.nested++;
 		if (!points_run(points_child_look, 0)) {
@@ -305,19 +363,21 @@ static bool try_state(bool nested)
 
 static void kill_at_points(const struct points_image *start)
 {
+	uint32_t spread = is_sampled() ? SPREAD / 8 + 1 : SPREAD;
 	uint32_t n = points->count, tried = 0, failed = 0;
-	uint32_t stride = n / SPREAD + 1;
+	uint32_t stride = n / spread + 1;
 
 	points_total.passed += n;
 	points_done(points_scenario->name, n);
 	for (uint32_t k = 1; k <= n && k <= POINTS_MAX && failed < 3; k++) {
-		bool nested = n / NESTED_FIRST && k % (n / NESTED_FIRST) == 1;
+		bool nested = is_sampled() ? k == n / 2 + 1
+					   : n / NESTED_FIRST && k % (n / NESTED_FIRST) == 1;
 
 		if (visited_often(k) && k % stride && !nested)
 			continue;
 		points_store_image(points_path, start);
 		tried++;
-		if (!t_killed(t_run(child_operate, &k))) {
+		if (!killed_beside(child_operate, &k)) {
 			CU_FAIL("it was not killed at its point");
 			failed++;
 		} else if (!try_state(nested)) {
@@ -352,7 +412,7 @@ void points_kill_everywhere(const struct points_scenario *scenario, int line)
 	unlink(points_path);
 	CU_ASSERT_FATAL(points_run(child_prepare, 0));
 	start = points_load_image(points_path);
-	if (!points_run(child_operate, 0)) {
+	if (!run_beside(child_operate, 0)) {
 		CU_FAIL("the operation fails by itself");
 	} else {
 #if HAVE_POINTS

@@ -5,7 +5,8 @@
  * A suite says with SCENARIO() how a map is prepared and which steps of an operation change
  * it. points-keys.c has the keys that it changes. points.c kills it at the crash points,
  * points-step.c goes through its instructions in builds without them, and points-look.c judges
- * what is left.
+ * what is left; so do points-watch.c, for those who watch, and points-lease.c, for those who
+ * load.
  */
 #ifndef POINTS_H
 #define POINTS_H
@@ -19,7 +20,10 @@
 #define POINTS_NEW 150000u	/* what successors write */
 #define POINTS_SNAPSHOT 199999u /* not a key: the current version of a snapshot table */
 #define POINTS_NOBODY 199998u	/* a key that is never there */
+#define POINTS_OLD 199997u /* not a key: the versions of that table up to number points->old */
 #define POINTS_MAX 8192u
+#define POINTS_SHARDS 4u /* of scenarios that are watched */
+#define POINTS_LEASES 20u
 
 /* What a get of a key told. */
 struct points_seen {
@@ -41,8 +45,25 @@ struct points {
 	uint32_t kill_at;	 /* 0: never */
 	uint8_t seq[POINTS_MAX]; /* numbers of their names, in order */
 	uint32_t aux[4];
+	uint64_t old; /* versions of the snapshot table, for POINTS_OLD */
+	/* points-watch.c: where a watch began, and which versions keys had there */
+	uint64_t head[POINTS_SHARDS];
+	uint64_t version[POINTS_KEYS];
+	/* points-lease.c: leases that were granted */
+	uint32_t n_leases;
+	uint32_t n_prepared; /* by prepare, the others by the operation */
+	struct {
+		uint32_t id;
+		struct ipcmap_lease lease;
+	} lease[POINTS_LEASES];
 };
 extern struct points *points;
+
+enum points_watching {
+	POINTS_UNWATCHED,
+	POINTS_FOLLOWED, /* from points_watch_from_here() on */
+	POINTS_WATCHED,	 /* by some that do not count: rings come and go */
+};
 
 struct points_scenario {
 	const char *name;
@@ -55,6 +76,12 @@ struct points_scenario {
 	bool opening;	/* the attach is part of it */
 	bool loose;	/* keys of one step change one by one */
 	bool group;	/* they do until a successor has come, for all but consistent reads */
+	enum points_watching watched;
+	bool living; /* who began the watch lives, but its image is of a process that does not */
+	bool sampled; /* fewer kills at crash points: single steps are what goes through it */
+	bool expiring; /* lives end after the watch began; it is told when they are met */
+	bool leased; /* some keys are being loaded */
+	bool failing; /* loads of them may fail */
 };
 extern const struct points_scenario *points_scenario; /* that is being tried */
 extern const char *points_path, *points_name;	      /* its segment */
@@ -93,6 +120,7 @@ void points_begin(void);
 /* ---- keys and values ---- */
 
 size_t points_make_key(uint32_t id, unsigned char *key);
+bool points_is_key(uint32_t id);
 uint32_t points_id_of(const void *key);
 uint64_t points_hash_of(struct ipcmap *m, uint32_t id);
 /* The next id whose key lies in this shard and has these low bits of its hash. */
@@ -108,6 +136,8 @@ struct points_seen points_look(struct ipcmap *m, uint32_t id);
 void points_put(struct ipcmap *m, uint32_t id, uint32_t len, uint64_t seq);
 void points_put_many(struct ipcmap *m, uint32_t from, uint32_t n, uint32_t len);
 void points_put_in_bucket(struct ipcmap *m, uint64_t mask, uint64_t bits, uint32_t n);
+/* The limit is lowered below what is used: no extent is to be had but from garbage. */
+void points_leave_no_extent(struct ipcmap *m);
 
 /* With a clock that runs ahead, so that compaction need not rest. */
 int points_compact(struct ipcmap *m, const struct ipcmap_compact_options *how);
@@ -116,7 +146,28 @@ int points_compact(struct ipcmap *m, const struct ipcmap_compact_options *how);
 void points_step_in(void);
 int points_step_out(int r);
 
-/* Start states of several suites; key 1 changes in step 0. */
+/* ---- who watches, who loads ---- */
+
+/* In prepare: what happens from here on is told. Keys that were noted may be there already. */
+void points_watch_from_here(struct ipcmap *m);
+/* In a process that stays: it watches, alive. */
+void points_watch_alive(struct ipcmap *m);
+/* What a watcher sees before anybody took over, after that, and after each further write. */
+void points_watch_before(struct ipcmap *m);
+void points_watch_begin(struct ipcmap *m);
+void points_watch_look(struct ipcmap *m);
+void points_watch_end(struct ipcmap *m);
+
+/* This process leads; the lease is remembered. */
+struct ipcmap_lease points_lead(struct ipcmap *m, uint32_t id,
+				const struct ipcmap_fill_options *how);
+/* What must hold of leases at any time; and what those remembered are worth at the end. */
+void points_lease_look(struct ipcmap *m);
+void points_lease_end(struct ipcmap *m);
+
+/* ---- start states ---- */
+
+/* Those of several suites; key 1 changes in step 0. */
 void points_twenty(struct ipcmap *m);
 void points_one_under_many(struct ipcmap *m);
 void points_one_over_many(struct ipcmap *m);
@@ -145,6 +196,9 @@ struct points_image points_load_image(const char *path);
 void points_store_image(const char *path, const struct points_image *im);
 
 int points_run_steps(struct ipcmap *m);
+/* A process that has the map open, in owner slot 1 if that is free, and that watches if the
+ * scenario is living. */
+pid_t points_start_other(void);
 void points_step_over(const struct points_image *start);
 
 /* In a child: all is as it must be after the kill. */

@@ -141,6 +141,76 @@ static void thirty_of_1(struct ipcmap *m)
 
 SCENARIO(del_prefix, "delete by prefix", thirty_of_1, del_keys_1, 1, .least = 90, .loose = true)
 
+/* The same calls with a handle that has a prefix. */
+static int under_prefix(struct ipcmap *m, uint32_t i)
+{
+	static char key[9][20];
+	struct ipcmap_put_options how = IPCMAP_PUT_INIT;
+	struct ipcmap_change c[2];
+	struct ipcmap_value old = {0};
+	unsigned char buf[1000];
+	struct ipcmap *sub;
+	size_t n = (size_t)sprintf(key[i], "%u", i + 1);
+	int r;
+
+	old.buf = buf;
+	old.cap = sizeof(buf);
+	how.ttl_ns = IPCMAP_TTL_NONE;
+	memset(c, 0, sizeof(c));
+	c[0].key = "61";
+	c[1].key = "62";
+	c[0].key_len = c[1].key_len = 2;
+	c[0].val = "group";
+	c[0].val_len = 5;
+	c[1].flags = IPCMAP_CHANGE_DEL;
+	points_step_in();
+	r = ipcmap_open_prefix(m, "key-", 4, &sub);
+	if (i == 0)
+		r = r ? r : ipcmap_put(sub, key[i], n, "put", 3, NULL);
+	else if (i == 1)
+		r = ipcmap_add(sub, key[i], n, 3, NULL, NULL);
+	else if (i == 2)
+		r = ipcmap_touch(sub, key[i], n, &how);
+	else if (i == 3)
+		r = ipcmap_take(sub, key[i], n, &old);
+	else if (i == 4)
+		r = ipcmap_del(sub, key[i], n);
+	else
+		r = ipcmap_commit(sub, c, 2, 0);
+	ipcmap_close(sub);
+	return points_step_out(r);
+}
+
+static void some_under_prefix(struct ipcmap *m)
+{
+	points_put_many(m, 3, 8, 60);
+	points_put(m, 62, 60, 1);
+	for (uint32_t i = 0; i < 5; i++)
+		points_note(i + 1, (int)i);
+	points_note(61, 5);
+	points_note(62, 5);
+}
+
+SCENARIO(prefix, "calls with a prefix", some_under_prefix, under_prefix, 6, .least = 60, .sampled = true,
+	 .loose = true)
+
+/* Key by key, but for that which is the prefix itself. */
+static int clear_prefix(struct ipcmap *m, uint32_t i)
+{
+	struct ipcmap *sub;
+	int r;
+
+	(void)i;
+	points_step_in();
+	r = ipcmap_open_prefix(m, "key-1", 5, &sub);
+	r = r ? r : ipcmap_clear(sub);
+	ipcmap_close(sub);
+	return points_step_out(r);
+}
+
+SCENARIO(clear_prefix, "clear with a prefix", thirty_of_1, clear_prefix, 1, .least = 90, .sampled = true,
+	 .loose = true)
+
 static int compact_all(struct ipcmap *m, uint32_t i)
 {
 	(void)i;
@@ -185,6 +255,8 @@ static CU_TestInfo tests[] = {
 	{"killed in a put on the same large value", points__if_equal_large},
 	{"killed in a delete of the same value", points__del_equal},
 	{"killed in a delete by prefix", points__del_prefix},
+	{"killed in calls with a prefix", points__prefix},
+	{"killed in a clear with a prefix", points__clear_prefix},
 	{"killed in a compaction of buckets", points__merge},
 	{"killed in a compaction", points__compact},
 	CU_TEST_INFO_NULL,

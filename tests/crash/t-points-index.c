@@ -77,10 +77,11 @@ static int put_1_half(struct ipcmap *m, uint32_t i)
 
 SCENARIO(head, "put, next head", full_head, put_1_half, 1, .least = 20)
 
-/* 64 buckets fill the first index extent; 512 keys of 8 each call for the 65th. */
+/* 64 buckets fill the first index extent; more than 608 keys, 9.5 of each, call for the 65th. */
 static void full_index(struct ipcmap *m)
 {
-	points_put_many(m, 10, 512, 40);
+	points_put_many(m, 10, 608, 40);
+	T_MUST(m->shards[0].n_index == 1);
 	for (uint32_t i = 0; i < 4; i++) {
 		points->aux[i] = 2000 + i;
 		points_note(points->aux[i], (int)i);

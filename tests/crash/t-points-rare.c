@@ -190,14 +190,16 @@ SCENARIO(keep_life, "put, life kept", long_life, put_and_keep, 2, .least = 9)
 
 static int publish_much(struct ipcmap *m, uint32_t seq)
 {
-	static unsigned char val[6000];
+	static unsigned char val[24][6000];
 	static char key[24][16];
 	struct ipcmap_pair pairs[24];
+	uint64_t x = seq + 1;
 
-	memset(val, (int)seq, sizeof(val));
+	for (size_t i = 0; i < sizeof(val); i++) /* that does not pack */
+		val[i / sizeof(val[0])][i % sizeof(val[0])] = (unsigned char)load_random(&x);
 	for (uint32_t i = 0; i < 24; i++)
-		pairs[i] = (struct ipcmap_pair){key[i], (size_t)sprintf(key[i], "s-%u", i), val,
-						sizeof(val)};
+		pairs[i] = (struct ipcmap_pair){key[i], (size_t)sprintf(key[i], "s-%u", i), val[i],
+						sizeof(val[i])};
 	points_step_in();
 	return points_step_out(ipcmap_snapshot_publish(m, "table", pairs, 24, NULL, NULL, 0));
 }

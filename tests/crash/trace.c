@@ -54,6 +54,7 @@ void trace_renew(struct trace_journal *j, uint64_t len)
 #define TRAP_FLAG 0x100
 #define RET 0xc3
 #define FEW 48u /* states: then go on */
+#define MORE 32u /* times as many instructions */
 #define OWNER_PART offsetof(struct fmt_owner, pid)
 
 enum mode { OFF, TRACE, COUNT };
@@ -429,7 +430,7 @@ static void at_trap(int sig, siginfo_t *si, void *context)
 		}
 		t.operand = operand(pc, g);
 		note_call(pc, g);
-		if (t.plan.most && t.j->n_steps >= t.plan.most * (t.j->n_states < FEW ? 8 : 1))
+		if (t.plan.most && t.j->n_steps >= t.plan.most * (t.j->n_states < FEW ? MORE : 1))
 			stop_for_good();
 		if (t.j->cut)
 			t.mode = OFF;

@@ -67,7 +67,7 @@ void trace_renew(struct trace_journal *j, uint64_t len);
 struct trace_plan {
 	const char *path;    /* of the segment; it may not be there yet */
 	uint64_t len;	     /* of its file, or what that will be */
-	uint64_t most; /* instructions, 8 times as many while there are few states; 0: any */
+	uint64_t most; /* instructions, some times as many while there are few states; 0: any */
 	bool in_steps; /* other libraries are called as a whole, as if in one instruction */
 	const uint32_t *acked;
 };

@@ -21,7 +21,8 @@ import sys
 
 READERS = {  # they store nothing that others read, or only look for faults; judges have a copy of their own
     "core/read.c", "core/scan.c", "core/stats.c", "core/check.c", "core/check-snapshot.c", "core/inspect.c",
-    "core/judge.c", "core/judge-snapshot.c", "core/snapshot-list.c", "core/error.c", "core/image.c",
+    "core/check-group.c", "core/judge.c", "core/judge-shard.c", "core/judge-snapshot.c", "core/snapshot-list.c",
+    "core/error.c", "core/image.c",
     "core/value.c", "core/codec.c", "shm/why.c", "shm/space-check.c", "shm/window.c", "shm/scratch.c", "shm/os.c", "shm/life.c", "shm/header.c",
 }
 ENDS = re.compile(r"^(ret|jmp|ud2|hlt)|^call.*<(abort|__stack_chk_fail|__assert_fail|exit|_exit)@")
