@@ -147,6 +147,15 @@ void im_op_pause(void)
 	im_os->futex_wait(&word, 0, 1000000);
 }
 
+/*
+ * More extents than there are: the shard's books say that it needs them, and two shards may have
+ * one in their hands. Only hostile bytes do.
+ */
+static bool is_endless(struct im_op *op)
+{
+	return op->fetched++ > op->seg->n_extents;
+}
+
 int im_op_feed(struct im_op *op)
 {
 	int r, room;
@@ -158,6 +167,8 @@ int im_op_feed(struct im_op *op)
 		im_owner_sweep(op->seg);
 		r = fetch(op);
 	}
+	if (r == 0 && unlikely(is_endless(op)))
+		return -EDQUOT;
 	if (r == 0)
 		op->victims = 0;
 	if (r != -EDQUOT && r != -ENOSPC && r != -EFBIG)

@@ -40,6 +40,7 @@ struct im_op {
 	uint64_t in_hand_word;
 	uint64_t grow; /* bytes by which the live data would grow when memory was asked for */
 	unsigned victims; /* cleaned by this call because memory was short */
+	uint32_t fetched; /* extents that came in hand in this call */
 	uint32_t listed;  /* stores in the redo list begun */
 	bool want_ahead; /* on leaving: the shard should get an extent ahead */
 	uint32_t *ring; /* bell of the lease that this write voided, or NULL; lease.h */
@@ -60,6 +61,7 @@ im_inline void im_op_init(struct ipcmap *m, struct im_op *op, uint64_t deadline_
 	op->in_hand = FMT_NO_EXTENT;
 	op->grow = 0;
 	op->victims = 0;
+	op->fetched = 0;
 	op->want_ahead = false;
 	op->ring = NULL;
 	op->told = false;
