@@ -16,13 +16,18 @@
 
 static struct ipcmap_pin held[4];
 
-static void hold(struct ipcmap *m, uint32_t id, struct ipcmap_pin *p)
+static int try_hold(struct ipcmap *m, uint32_t id, struct ipcmap_pin *p)
 {
 	unsigned char key[POINTS_FAR_LEN];
 	size_t n = points_make_key(id, key);
 
 	points_step_in();
-	T_MUST(points_step_out(ipcmap_pin(m, key, n, p)) == 0);
+	return points_step_out(ipcmap_pin(m, key, n, p));
+}
+
+static void hold(struct ipcmap *m, uint32_t id, struct ipcmap_pin *p)
+{
+	T_MUST(try_hold(m, id, p) == 0);
 }
 
 static void let_go(struct ipcmap *m, struct ipcmap_pin *p)
@@ -112,6 +117,45 @@ static int del_four(struct ipcmap *m, uint32_t i)
 }
 
 SCENARIO(several, "several that are held", four_large, del_four, 4, .least = 80)
+
+/* A value in extents that are no neighbours, a compressed one, and three too long for all. */
+static void of_all_kinds(struct ipcmap *m)
+{
+	struct ipcmap_options o = IPCMAP_OPTIONS_INIT;
+
+	for (uint32_t id = 20; id <= 25; id++)
+		points_put(m, id, 3000, 1);
+	for (uint32_t id = 21; id <= 25; id += 2)
+		T_MUST(points_del(m, id) == 0);
+	points_put(m, 1, 9000, 1);
+	points_note(1, 0);
+	o.compress = 100;
+	T_MUST(ipcmap_tune(m, &o) == 0);
+	points_put(m, 2, 5000, 1);
+	o.compress = IPCMAP_COMPRESS_OFF;
+	T_MUST(ipcmap_tune(m, &o) == 0);
+	for (uint32_t id = 3; id <= 5; id++)
+		points_put(m, id, 40000, 1);
+}
+
+static int hold_all_kinds(struct ipcmap *m, uint32_t i)
+{
+	struct ipcmap_pin no;
+	int r;
+
+	(void)i;
+	for (uint32_t k = 0; k < 4; k++)
+		hold(m, k + 1, &held[k]);
+	T_MUST(held[0].own[3] && held[1].copied && !held[2].copied);
+	T_MUST(try_hold(m, 5, &no) == IPCMAP_BUSY);
+	r = points_del(m, 1);
+	for (uint32_t k = 0; k < 4; k++)
+		let_go(m, &held[k]);
+	return r;
+}
+
+SCENARIO(kinds, "values of all kinds are held, and too many", of_all_kinds, hold_all_kinds, 1,
+	 .least = 20)
 
 /* ---- the living hold, others die ---- */
 
@@ -281,6 +325,7 @@ static CU_TestInfo tests[] = {
 	{"del of a large value that is held", points__del},
 	{"the last name in an extent that is held goes", points__extent},
 	{"several that are held", points__several},
+	{"values of all kinds are held, and too many", points__kinds},
 #if HAVE_POINTS
 	{"the living hold values while others die", points__living_hold_while_others_die},
 	{"a pin comes when its value is being freed", points__pin_comes_when_it_is_being_freed},
