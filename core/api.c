@@ -390,7 +390,8 @@ static int void_leases(struct ipcmap *m)
 	 * im_fill_ask(). */
 	im_full_barrier();
 	for (uint32_t k = 0; k < m->n_shards && !r; k++) {
-		if (!im_load32_acq(&m->shards[k].leases))
+		/* a writer at work may have ended the last lease, and not stored its value yet */
+		if (!im_load32_acq(&m->shards[k].leases) && !im_load32_acq(&m->shards[k].lock))
 			continue;
 		r = begin_write(m);
 		if (r)

@@ -4,6 +4,8 @@
  */
 #include "fill.h"
 
+#include "crash.h"
+
 #include <setjmp.h>
 #include <signal.h>
 
@@ -283,6 +285,63 @@ static void fill__stopped_leader_is_overtaken_and_refused(void)
 	kit_gone(m);
 }
 
+#if defined(IM_CHECK) && IM_CHECK
+
+/* ---- a delete by prefix beside the put of a load ---- */
+
+static struct {
+	uint32_t begin, deleted, armed;
+} *with;
+
+static int delete_all(void *unused)
+{
+	(void)unused;
+	while (!im_load32_acq(&with->begin))
+		t_sleep_ms(1);
+	T_MUST(ipcmap_del_prefix(m, "k", 1, NULL) == 0);
+	im_store32_rel(&with->deleted, 1);
+	return 0;
+}
+
+/* The lease has ended, and the list is not armed: nothing of the value is there yet. */
+static void delete_meanwhile(const char *point)
+{
+	if (!with->armed || strcmp(point, "redo.listed") != 0 || m->shards[0].leases)
+		return;
+	with->armed = 0;
+	im_store32_rel(&with->begin, 1);
+	for (unsigned i = 0; i < 100 && !im_load32_acq(&with->deleted); i++)
+		t_sleep_ms(1);
+}
+
+static int load_and_arm(void *arg, const void *key, size_t key_len, struct ipcmap_loaded *ret)
+{
+	with->armed = 1;
+	return load(arg, key, key_len, ret);
+}
+
+/* What was loaded before it is gone after it, however little of it was there when it began. */
+static void fill__put_under_way_does_not_outlive_del_prefix(void)
+{
+	struct ipcmap_value v = {.buf = got, .cap = sizeof(got)};
+	struct loader l = {.val = "old"};
+	pid_t deleter;
+
+	with_map(T_NAME);
+	with = t_shared(sizeof(*with));
+	CU_ASSERT(kit_put(m, "other", "1") == 0 && kit_put(m, "other", "2") == 0);
+	deleter = t_run(delete_all, NULL);
+	im_crash_hook = delete_meanwhile;
+	CU_ASSERT(ipcmap_fill(m, "key", 3, NULL, load_and_arm, &l, &v) == 0);
+	im_crash_hook = NULL;
+	CU_ASSERT(!with->armed && t_ok(deleter) && with->deleted);
+	CU_ASSERT(kit_absent(m, "key") && kit_is(m, "other", "2"));
+	t_shared_free(with, sizeof(*with));
+	kit_gone(m);
+}
+
+#endif
+
 static CU_TestInfo tests[] = {
 	{"the same key inside is a deadlock", fill__of_the_same_key_inside_is_a_deadlock},
 	{"a loader left by longjmp ends with its time",
@@ -294,6 +353,10 @@ static CU_TestInfo tests[] = {
 	{"forgotten leases are ended by writes", fill__forgotten_leases_are_ended_by_writes},
 	{"a stopped leader is overtaken and refused",
 	 fill__stopped_leader_is_overtaken_and_refused},
+#if defined(IM_CHECK) && IM_CHECK
+	{"a put under way does not outlive a delete by prefix",
+	 fill__put_under_way_does_not_outlive_del_prefix},
+#endif
 	CU_TEST_INFO_NULL,
 };
 T_SUITE("fill: leaders", tests)
