@@ -245,7 +245,9 @@ static int child_of_a_writer(void *arg)
 	(void)arg;
 	T_MUST(fetch("key") == 1 || fetch("key") == 2);
 	r = store("child", 1, IPCMAP_NOWAIT);
-	T_MUST(r == (held ? IPCMAP_BUSY : 0));
+	/* the parent goes on after a while: it may have let go since, or taken it */
+	held = held && (im_load32_rlx(&m->shards[0].lock) & IM_OWNER_MASK) != 0;
+	T_MUST(r == IPCMAP_BUSY || (r == 0 && !held));
 	T_MUST(store("child", 1, IPCMAP_FOREVER) == 0 && fetch("child") == 1);
 	T_MUST(fetch("key") == 1 || fetch("key") == 2);
 	return 0;
@@ -647,7 +649,8 @@ static void owners__all_in_use_is_said_and_the_dead_make_room(void)
 	CU_ASSERT(t_ok(t_run(attach_in_vain, NULL)));
 	/* one that is dead does not, whether or not its parent has looked */
 	kill(pid[1], SIGKILL);
-	for (unsigned i = 0; i < T_LIMIT_MS && !is_zombie(pid[1]); i++)
+	/* its first thread may be a zombie while another one, a sanitizer's, is on its way out */
+	for (unsigned i = 0; i < T_LIMIT_MS && !(is_zombie(pid[1]) && stat_of().attached == n); i++)
 		t_sleep_ms(1);
 	CU_ASSERT(is_zombie(pid[1]) && stat_of().attached == n);
 	pid[254] = t_run(attach_and_wait, NULL);
