@@ -69,6 +69,20 @@ struct get {
 	uint64_t floor;
 };
 
+im_inline struct get get_of(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash)
+{
+	uint32_t shard = im_map_shard(m, hash);
+
+	return (struct get){
+		.m = m,
+		.s = &m->shards[shard],
+		.dir = im_map_dir(m, shard),
+		.key = key,
+		.hash = hash,
+		.key_len = (uint32_t)key_len,
+	};
+}
+
 static bool seq_moved(const struct get *g)
 {
 	/* ord(reclaim): what was read before is older than this load. */
@@ -348,15 +362,7 @@ static im_cold int try_again(struct get *g, struct ipcmap_value *v, bool wanted)
 static im_cold int read_slow(const struct ipcmap *m, const void *key, size_t key_len,
 			     uint64_t hash, struct ipcmap_value *v, bool wanted)
 {
-	uint32_t shard = im_map_shard(m, hash);
-	struct get g = {
-		.m = m,
-		.s = &m->shards[shard],
-		.dir = im_map_dir(m, shard),
-		.key = key,
-		.hash = hash,
-		.key_len = (uint32_t)key_len,
-	};
+	struct get g = get_of(m, key, key_len, hash);
 	int r;
 
 	r = attempt(&g, v, wanted);
@@ -649,20 +655,13 @@ int im_read_equal(const struct ipcmap *m, const void *key, size_t key_len, const
 		  uint64_t want_len, uint64_t *ret_version)
 {
 	uint64_t hash = im_hash(m->hash_seed, key, key_len);
-	uint32_t shard = im_map_shard(m, hash);
-	struct get g = {
-		.m = m,
-		.s = &m->shards[shard],
-		.dir = im_map_dir(m, shard),
-		.key = key,
-		.hash = hash,
-		.key_len = (uint32_t)key_len,
-		.equal = want_len ? want : "",
-		.equal_len = want_len,
-	};
+	struct get g = get_of(m, key, key_len, hash);
 	struct ipcmap_value v = {0};
-	int r = try_again(&g, &v, false);
+	int r;
 
+	g.equal = want_len ? want : "";
+	g.equal_len = want_len;
+	r = try_again(&g, &v, false);
 	if (r == 0 || r == IPCMAP_MISMATCH)
 		*ret_version = v.version;
 	return r;
@@ -671,19 +670,12 @@ int im_read_equal(const struct ipcmap *m, const void *key, size_t key_len, const
 int im_read_stale(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
 		  uint64_t grace, struct ipcmap_value *ret)
 {
-	uint32_t shard = im_map_shard(m, hash);
-	struct get g = {
-		.m = m,
-		.s = &m->shards[shard],
-		.dir = im_map_dir(m, shard),
-		.key = key,
-		.hash = hash,
-		.key_len = (uint32_t)key_len,
-		.grace = grace,
-	};
+	struct get g = get_of(m, key, key_len, hash);
 	struct ipcmap_value v = *ret;
-	int r = attempt(&g, &v, true);
+	int r;
 
+	g.grace = grace;
+	r = attempt(&g, &v, true);
 	if (r == AGAIN)
 		r = try_again(&g, &v, true);
 	if (r == 0 || r == IPCMAP_SHORT)
@@ -694,18 +686,11 @@ int im_read_stale(const struct ipcmap *m, const void *key, size_t key_len, uint6
 int im_read_pin(const struct ipcmap *m, const void *key, size_t key_len, uint64_t hash,
 		struct ipcmap_value *ret, struct im_read_pin *p)
 {
-	uint32_t shard = im_map_shard(m, hash);
-	struct get g = {
-		.m = m,
-		.s = &m->shards[shard],
-		.dir = im_map_dir(m, shard),
-		.key = key,
-		.hash = hash,
-		.key_len = (uint32_t)key_len,
-		.pin = p,
-	};
-	int r = try_again(&g, ret, false);
+	struct get g = get_of(m, key, key_len, hash);
+	int r;
 
+	g.pin = p;
+	r = try_again(&g, ret, false);
 	im_map_count_get(m, r == 0);
 	return r;
 }
