@@ -19,7 +19,9 @@
  * leases is 1 when some lease may be granted, so that writes pay one load when there is none. A
  * write that finds none granted in the table makes it 0. A lease whose owner was killed and
  * whose key nobody wants is ended by that look too, GRACE after its time, or it would cost
- * every write such a look for ever.
+ * every write such a look for ever. Without the lock, 0 says less: the last lease may just have
+ * ended under it, with the value that was loaded not stored yet. So a delete by prefix passes a
+ * shard by only when its lock is free as well.
  *
  * What is left of an ended lease is a hint: how long the load took, failures and when to try
  * again. It is lost when the place is needed for another key.
